@@ -1,0 +1,3 @@
+//! Decides: what to do next, as a pure function of events and time.
+
+pub mod failure;

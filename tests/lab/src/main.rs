@@ -1,0 +1,2 @@
+//! Runs the laboratory.
+fn main() {}
