@@ -340,9 +340,9 @@ mod tests {
     fn class_of_alert(alert: u8, is_tls13: bool, certificate_requested: bool) -> Class {
         let tls = Some(TlsFault::Alert(alert));
         Evidence {
-            tls,
             is_tls13,
             certificate_requested,
+            tls,
             ..evidence()
         }
         .classify()

@@ -7,6 +7,7 @@ pub mod cups;
 pub mod der;
 pub mod error;
 pub mod eui;
+pub mod json;
 pub mod lns;
 pub mod policy;
 pub mod secret;

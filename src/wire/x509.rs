@@ -159,10 +159,8 @@ fn rsa_bits(octets: &[u8]) -> Option<usize> {
 
 /// The last common name, which is the most specific one.
 fn common_name(subject: &x509_cert::name::Name) -> Option<String> {
-    let attributes = subject.0.iter().flat_map(|relative| relative.0.iter());
-    let name = attributes
-        .filter(|attribute| attribute.oid == rfc4519::CN)
-        .next_back()?;
+    let mut attributes = subject.0.iter().flat_map(|relative| relative.0.iter());
+    let name = attributes.rfind(|attribute| attribute.oid == rfc4519::CN)?;
     let text = core::str::from_utf8(name.value.value()).ok()?;
     Some(printable(text, 64))
 }
