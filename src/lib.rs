@@ -15,4 +15,10 @@
 
 pub mod agent;
 pub mod config;
+#[cfg(feature = "daemon")]
+pub mod daemon;
+#[cfg(feature = "daemon")]
+pub mod identity;
+#[cfg(feature = "daemon")]
+pub mod limits;
 pub mod wire;
