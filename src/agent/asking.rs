@@ -3,7 +3,7 @@
 use super::event::{ExchangeId, SetId};
 use super::failure::Failure;
 use super::proving::Staged;
-use super::{Action, Actions, Agent, Phase, Report};
+use super::{Action, Actions, Agent, Identity, Phase, Report};
 
 impl Agent {
     pub(super) fn ask_now(&mut self, out: &mut Actions) {
@@ -29,11 +29,11 @@ impl Agent {
     pub(super) fn unchanged(&mut self, out: &mut Actions) {
         self.succeeded();
         self.withdraw(None, out);
-        if self
+        let trial_due = self
             .trial
             .as_ref()
-            .is_some_and(|trial| trial.allows(self.now))
-        {
+            .is_some_and(|trial| trial.allows(self.now));
+        if trial_due && self.identity == Identity::Loaded {
             self.try_current(out);
         } else {
             self.conclude(Report::Unchanged, out);

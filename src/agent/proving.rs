@@ -6,7 +6,7 @@ use super::event::SetId;
 use super::failure::{Class, Failure, Waiting};
 use super::trying::Trial;
 use super::waiting::{Backoff, REFUSAL_FLOOR};
-use super::{Action, Actions, Agent, Moment, Phase, Report};
+use super::{Action, Actions, Agent, Identity, Moment, Phase, Report};
 
 /// A set that cannot be proved for so long is dropped; CUPS may offer it again.
 const STAGED_LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -41,6 +41,12 @@ impl Agent {
     pub(super) fn prove_or_commit(&mut self, set: SetId, out: &mut Actions) {
         if let Some(staged) = self.staged.as_mut() {
             staged.again = None;
+        }
+        if let Identity::Unusable(failure) = self.identity.clone() {
+            // Lost while the store was at work.
+            self.abandon_proof();
+            self.cups_answered();
+            return self.conclude(Report::Delayed { set, failure }, out);
         }
         if self.settings.prove {
             let id = self.new_exchange();
@@ -156,9 +162,10 @@ impl Agent {
                 .proofs
                 .wait(failure, &self.settings, &mut self.random);
             staged.again = Some(now.plus(wait));
-            if failure.class.waiting() == Waiting::Refusal {
-                staged.not_before = now.plus(REFUSAL_FLOOR);
-            }
+            staged.not_before = match failure.class.waiting() {
+                Waiting::Refusal => now.plus(REFUSAL_FLOOR),
+                Waiting::Clock | Waiting::Transport => now,
+            };
         }
     }
 }

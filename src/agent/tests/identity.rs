@@ -62,6 +62,25 @@ fn a_proof_given_up_with_the_identity_is_taken_up_again() {
 }
 
 #[test]
+fn a_set_staged_without_an_identity_waits_for_one() {
+    let mut agent = in_service();
+    let id = asked(&mut agent);
+    tell(&mut agent, Event::Offered { id });
+    assert_eq!(tell(&mut agent, unusable()), []);
+    let failure = failure(Class::IdentityInvalid);
+    assert_eq!(
+        tell(&mut agent, Event::Staged { set: SET }),
+        [
+            Action::Report(Report::Delayed {
+                set: SET,
+                failure: failure.clone()
+            }),
+            Action::Report(Report::IdentityUnusable { failure })
+        ]
+    );
+}
+
+#[test]
 fn a_mended_identity_asks_soon() {
     let mut agent = in_service();
     tell(&mut agent, unusable());
