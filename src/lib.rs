@@ -14,4 +14,6 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+#[cfg(feature = "daemon")]
+pub mod store;
 pub mod wire;
