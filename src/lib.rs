@@ -21,4 +21,6 @@ pub mod daemon;
 pub mod identity;
 #[cfg(feature = "daemon")]
 pub mod limits;
+#[cfg(feature = "daemon")]
+pub mod store;
 pub mod wire;
