@@ -3,15 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mtls_lab::cups::{self, CupsDouble};
+use mtls_lab::lns::{self, LnsDouble};
 use mtls_lab::pki::{Pair, Pki};
 
 use crate::Outcome;
+use crate::agent::Agent;
 use crate::probe::{self, Answer};
 use crate::process::{self, Kind, Running, Site, Tls};
 use crate::upstream::Upstream;
 
 /// The gateway of all cases.
-const EUI: &str = "58A0CBFFFE800001";
+pub(crate) const EUI: &str = "58A0CBFFFE800001";
 
 /// A running proxy in front of the CUPS double.
 #[derive(Debug)]
@@ -28,6 +31,12 @@ pub(crate) struct Bench {
     pub(crate) folder: PathBuf,
     /// The certificates.
     pub(crate) pki: Pki,
+    /// The CUPS double behind the proxy.
+    pub(crate) cups: CupsDouble,
+    /// The LNS double, reached without the proxy.
+    pub(crate) lns: LnsDouble,
+    /// The device with the good identity.
+    pub(crate) agent: Agent,
     /// What the proxy forwards to.
     pub(crate) upstream: Upstream,
     _running: Running,
@@ -44,7 +53,8 @@ impl Bench {
         ));
         fs::create_dir_all(&folder).map_err(|error| format!("no folder: {error}"))?;
         let pki = Pki::make(&folder.join("pki"), EUI);
-        let upstream = Upstream::start(([127, 0, 0, 1], 9).into())
+        let (cups, lns) = doubles(&pki)?;
+        let upstream = Upstream::start(cups.address())
             .map_err(|error| format!("the relay cannot listen: {error}"))?;
         let site = Site {
             client_authorities: authorities(&pki)?,
@@ -57,7 +67,11 @@ impl Bench {
         };
         let ready = || probe::ask(site.port, &pki.server_root, Some(&pki.device));
         let running = kind.start(program, &site, &ready)?;
+        let agent = Agent::new(&site.folder.join("device"), site.port, &pki, &pki.device)?;
         Ok(Self {
+            cups,
+            lns,
+            agent,
             kind: kind.name,
             refuses_in_http: kind.refuses_in_http,
             tls,
@@ -84,6 +98,22 @@ impl Bench {
             println!("     cannot remove {}: {error}", folder.display());
         }
     }
+}
+
+fn doubles(pki: &Pki) -> Outcome<(CupsDouble, LnsDouble)> {
+    let ca_store = vec![pki.client_issuing.clone()];
+    let cups = CupsDouble::start(&cups::Config {
+        ca_store,
+        ..cups::Config::default()
+    })
+    .map_err(|error| format!("the CUPS double cannot listen: {error}"))?;
+    let tls = Some(pki.lns.server.clone());
+    let lns = LnsDouble::start(&lns::Config {
+        tls,
+        ..lns::Config::default()
+    })
+    .map_err(|error| format!("the LNS double cannot listen: {error}"))?;
+    Ok((cups, lns))
 }
 
 /// Root and issuing authority of the devices in one file, as proxies want them.

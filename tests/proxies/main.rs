@@ -14,9 +14,11 @@
     reason = "a test program: it prints its cases, measures their time and reads its settings"
 )]
 
+mod agent;
 mod bench;
 mod envoy;
 mod haproxy;
+mod matrix;
 mod nginx;
 mod probe;
 mod process;
@@ -92,7 +94,7 @@ fn main() -> ExitCode {
 
 /// Runs all cases of one proxy and version; its folder is kept when one of them fails.
 fn run_proxy(kind: &Kind, tls: Tls, elsewhere: bool, tally: &mut Tally) {
-    let all = || setup::CASES.iter();
+    let all = || setup::CASES.iter().chain(&matrix::CASES);
     let program = if elsewhere { None } else { kind.find() };
     let Some(program) = program else {
         let reason = if elsewhere {
