@@ -14,4 +14,5 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod config;
 pub mod wire;

@@ -3,8 +3,14 @@
 //! Nothing here opens a file or a socket, reads a clock or draws a random number.
 
 pub mod credential;
+pub mod cups;
 pub mod der;
 pub mod error;
 pub mod eui;
+pub mod json;
+pub mod lns;
+pub mod policy;
 pub mod secret;
 pub mod token;
+pub mod uri;
+pub mod x509;

@@ -1,1 +1,27 @@
 //! Doubles of the servers the agent talks to.
+//!
+//! | module | stands for |
+//! |---|---|
+//! | [`pki`] | the operator's certificate authorities |
+//! | [`front`] | the proxy that ends mutual TLS |
+//! | [`cups`] | the configuration server behind the proxy, as The Things Stack behaves |
+//! | [`lns`] | the network server: discovery and traffic |
+//! | [`faults`] | servers that never behave |
+//!
+//! The doubles share no code with the agent: a mistake in one cannot hide a mistake in the other.
+//! All of them listen on loopback, use one thread a connection and end when dropped.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a laboratory for tests: it may read clocks and files, and it ends at once when its own set-up fails"
+)]
+
+pub mod cups;
+pub mod faults;
+pub mod front;
+pub mod http;
+pub mod lns;
+pub mod pki;
+pub mod server;
+pub mod tls;

@@ -1,0 +1,389 @@
+//! The configuration: JSON (with comments) to a [`Config`] that is valid as a whole.
+//!
+//! Unknown and doubled names are errors, because a misspelt name would silently be a default.
+
+mod table;
+
+use core::fmt;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::wire::eui::Eui64;
+use crate::wire::json::{Tree, without_comments};
+use crate::wire::policy::Policy;
+use crate::wire::uri::{ServerUri, Service};
+
+pub use table::{Kind, SETTINGS, Setting, template};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Credential sets live here.
+    pub data_dir: PathBuf,
+    /// Sockets live here.
+    pub runtime_dir: PathBuf,
+    /// The EUI the certificate must carry, if the operator names one.
+    pub eui: Option<Eui64>,
+    /// Where the device's certificate and key are.
+    pub identity: IdentityFiles,
+    /// Files with the roots of the CUPS server.
+    pub trust_anchors: Vec<PathBuf>,
+    /// The CUPS service.
+    pub cups: Cups,
+    /// The LNS and who uses its credentials.
+    pub lns: Lns,
+    /// Whether TLS 1.3 may be used; otherwise 1.2 only.
+    pub allow_tls13: bool,
+    /// Deadlines of an exchange, seconds.
+    pub network: Network,
+    /// Longest random delay of the first poll after boot, seconds.
+    pub boot_s_max: u64,
+    /// Longest random delay of the first retry, seconds.
+    pub retry_s_max: u64,
+    /// error, warn, info or debug.
+    pub log_level: String,
+}
+
+/// The device's certificate and private key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityFiles {
+    /// PEM chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+}
+
+/// Settings of the CUPS service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cups {
+    /// The configured address.
+    pub uri: ServerUri,
+    /// Seconds between polls.
+    pub poll_s: u64,
+    /// What CUPS may change.
+    pub policy: Policy,
+    /// Kind of device; empty: ask the device tree.
+    pub model: String,
+    /// Image version; empty: the station home's version.txt.
+    pub package: String,
+    /// Update keys; empty: those of the station home.
+    pub signature_keys: Vec<PathBuf>,
+    /// Program run with a verified update; empty: updates are off.
+    pub update_command: Vec<String>,
+    /// Largest update, octets.
+    pub update_octets_max: u64,
+}
+
+/// Settings of the LNS side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lns {
+    /// Basic Station's home directory, if station is the consumer.
+    pub station_home: Option<PathBuf>,
+    /// Whether a set must be proved before it is committed.
+    pub prove: bool,
+}
+
+/// Deadlines of one exchange, seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Connection and TLS handshake.
+    pub connect_s: u64,
+    /// First octet of the answer.
+    pub response_s: u64,
+    /// Everything.
+    pub total_s: u64,
+}
+
+/// What is wrong with a configuration: the setting and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The dotted name, or empty for the file as a whole.
+    pub name: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl ConfigError {
+    /// An error of one setting.
+    #[must_use]
+    pub fn new(name: &str, what: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            what: what.into(),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.is_empty() {
+            f.write_str(&self.what)
+        } else {
+            write!(f, "{} {}", self.name, self.what)
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads a configuration. Relative paths count from `base`, the configuration's folder.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigError> {
+        let tree: Tree = serde_json::from_str(&without_comments(text))
+            .map_err(|error| ConfigError::new("", format!("is not valid JSON: {error}")))?;
+        let Tree::Object(entries) = tree else {
+            return Err(ConfigError::new("", "must be a JSON object: { ... }"));
+        };
+        let mut values = Values {
+            map: BTreeMap::new(),
+            base,
+        };
+        values.collect("", &entries)?;
+        for setting in SETTINGS {
+            if setting.default.is_none() && !values.map.contains_key(setting.name) {
+                return Err(ConfigError::new(
+                    setting.name,
+                    format!("is missing ({})", setting.kind_in_words()),
+                ));
+            }
+        }
+        values.build()
+    }
+
+    /// Whether verified updates are run.
+    #[must_use]
+    pub fn updates_are_on(&self) -> bool {
+        !self.cups.update_command.is_empty()
+    }
+}
+
+/// Settings that were given, each of the right kind; defaults fill the rest.
+struct Values<'a> {
+    map: BTreeMap<&'static str, Value>,
+    base: &'a Path,
+}
+
+impl Values<'_> {
+    fn collect(&mut self, prefix: &str, entries: &[(String, Tree)]) -> Result<(), ConfigError> {
+        for (name, tree) in entries {
+            let name = if prefix.is_empty() {
+                name.clone()
+            } else {
+                format!("{prefix}.{name}")
+            };
+            match (table::find(&name), tree) {
+                (Some(setting), Tree::Leaf(value)) => {
+                    setting.check(value)?;
+                    if self.map.insert(setting.name, value.clone()).is_some() {
+                        return Err(ConfigError::new(&name, "is given twice"));
+                    }
+                }
+                (Some(setting), Tree::Object(_)) => {
+                    let what = format!("must be {}", setting.kind_in_words());
+                    return Err(ConfigError::new(&name, what));
+                }
+                (None, Tree::Object(inner)) if is_group(&name) => self.collect(&name, inner)?,
+                (None, Tree::Leaf(_)) if is_group(&name) => {
+                    return Err(ConfigError::new(&name, "must be an object: { ... }"));
+                }
+                (None, _) => return Err(unknown(&name)),
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&self, name: &str) -> Value {
+        self.map.get(name).cloned().unwrap_or_else(|| {
+            let default = table::find(name)
+                .and_then(|setting| setting.default)
+                .unwrap_or("null");
+            serde_json::from_str(default).unwrap_or(Value::Null)
+        })
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.value(name).as_str().unwrap_or_default().to_owned()
+    }
+
+    fn texts(&self, name: &str) -> Vec<String> {
+        let value = self.value(name);
+        let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        list.iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.base.join(self.text(name))
+    }
+
+    fn paths(&self, name: &str) -> Vec<PathBuf> {
+        self.texts(name)
+            .into_iter()
+            .map(|path| self.base.join(path))
+            .collect()
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.value(name).as_u64().unwrap_or_default()
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.value(name).as_bool().unwrap_or_default()
+    }
+
+    fn build(&self) -> Result<Config, ConfigError> {
+        let config = Config {
+            data_dir: self.path("data_dir"),
+            runtime_dir: self.path("runtime_dir"),
+            eui: Eui64::from_any(&self.text("eui")).ok(),
+            identity: IdentityFiles {
+                certificate: self.path("identity.certificate"),
+                key: self.path("identity.key"),
+            },
+            trust_anchors: self.paths("trust_anchors"),
+            cups: self.cups()?,
+            lns: Lns {
+                station_home: (!self.value("lns.station_home").is_null())
+                    .then(|| self.path("lns.station_home")),
+                prove: self.flag("lns.prove"),
+            },
+            allow_tls13: self.text("tls.version_max") == "1.3",
+            network: Network {
+                connect_s: self.number("network.connect_s"),
+                response_s: self.number("network.response_s"),
+                total_s: self.number("network.total_s"),
+            },
+            boot_s_max: self.number("wait.boot_s_max"),
+            retry_s_max: self.number("wait.retry_s_max"),
+            log_level: self.text("log.level"),
+        };
+        if config.trust_anchors.is_empty() && config.cups.uri.is_secure() {
+            return Err(ConfigError::new(
+                "trust_anchors",
+                "must name at least one PEM file",
+            ));
+        }
+        Ok(config)
+    }
+
+    fn cups(&self) -> Result<Cups, ConfigError> {
+        let uri = ServerUri::parse(&self.text("cups.uri"), Service::Cups)
+            .map_err(|error| ConfigError::new("cups.uri", error.to_string()))?;
+        let allow_plain = self.flag("cups.allow_plain");
+        if !uri.is_secure() && !allow_plain {
+            let what = "is not https:// and cups.allow_plain is not set";
+            return Err(ConfigError::new("cups.uri", what));
+        }
+        Ok(Cups {
+            uri,
+            poll_s: self.number("cups.poll_s"),
+            policy: Policy {
+                allow_cups_changes: self.flag("cups.allow_cups_changes"),
+                allow_plain,
+                allowed_hosts: self.texts("cups.allowed_hosts"),
+            },
+            model: self.text("cups.model"),
+            package: self.text("cups.package"),
+            signature_keys: self.paths("cups.signature_keys"),
+            update_command: self.texts("cups.update_command"),
+            update_octets_max: self.number("cups.update_mib_max").saturating_mul(1 << 20),
+        })
+    }
+}
+
+fn is_group(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| {
+        setting
+            .name
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with('.'))
+    })
+}
+
+fn unknown(name: &str) -> ConfigError {
+    let what = match table::suggestion(name) {
+        Some(known) => format!("is not a setting; did you mean {known}?"),
+        None => "is not a setting (mtls-agent config --template lists them)".to_owned(),
+    };
+    ConfigError::new(name, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+    use std::path::Path;
+
+    const SMALLEST: &str = r#"{ "identity": { "certificate": "d.crt", "key": "/k" },
+        "trust_anchors": ["r.pem"], "cups": { "uri": "https://c:8987" } }"#;
+
+    fn error(text: &str) -> String {
+        Config::parse(text, Path::new("/etc/mtls-agent"))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn the_smallest_configuration_has_all_defaults_and_resolves_paths() {
+        let config = Config::parse(SMALLEST, Path::new("/etc/mtls-agent")).unwrap();
+        assert_eq!(
+            config.identity.certificate,
+            Path::new("/etc/mtls-agent/d.crt")
+        );
+        assert_eq!(config.identity.key, Path::new("/k"));
+        assert_eq!(config.data_dir, Path::new("/data/mtls-agent"));
+        assert_eq!(config.cups.poll_s, 86400);
+        assert!(config.lns.prove && config.allow_tls13 && !config.updates_are_on());
+        assert_eq!(config.lns.station_home, None);
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_its_place() {
+        let with = |extra: &str| SMALLEST.replacen('{', &format!("{{ {extra},"), 1);
+        for (text, expected) in [
+            (
+                with(r#""servce": "cups""#),
+                "servce is not a setting; did you mean service?",
+            ),
+            (
+                with(r#""lns": {"prov": true}"#),
+                "lns.prov is not a setting; did you mean lns.prove?",
+            ),
+            (
+                with(r#""lns": {"prove": "yes"}"#),
+                "lns.prove must be true or false",
+            ),
+            (with(r#""lns": true"#), "lns must be an object: { ... }"),
+            (
+                with(r#""eui": "12""#),
+                "eui must be an EUI (16 hex digits) or null",
+            ),
+            (with(r#""eui": null, "eui": null"#), "eui is given twice"),
+            (with(r#""data_dir": """#), "data_dir must be a path"),
+            (
+                with(r#""tls": {"version_max": "1.1"}"#),
+                "tls.version_max must be one of 1.2, 1.3",
+            ),
+            ("[]".to_owned(), "must be a JSON object: { ... }"),
+            (
+                SMALLEST.replace("https", "http"),
+                "cups.uri is not https:// and cups.allow_plain is not set",
+            ),
+            (
+                SMALLEST.replace(r#"["r.pem"]"#, "[]"),
+                "trust_anchors must name at least one PEM file",
+            ),
+            (
+                SMALLEST.replace("\"key\"", "\"kye\""),
+                "identity.kye is not a setting; did you mean identity.key?",
+            ),
+        ] {
+            assert_eq!(error(&text), expected, "{text}");
+        }
+        assert!(error("{").starts_with("is not valid JSON"));
+        assert!(error("{}").contains("identity.certificate is missing"));
+    }
+}

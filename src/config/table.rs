@@ -1,0 +1,386 @@
+//! The one table of settings: it parses the file, prints the template and feeds the manual.
+
+use core::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::ConfigError;
+use crate::wire::eui::Eui64;
+
+/// What a setting may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// An EUI in any spelling, or null.
+    Eui,
+    /// true or false.
+    Flag,
+    /// A whole number within these bounds, both included.
+    Number(u64, u64),
+    /// A file or directory.
+    Path,
+    /// A file or directory, or null.
+    PathOrNull,
+    /// A list of files.
+    Paths,
+    /// A text.
+    Text,
+    /// A list of texts.
+    Texts,
+}
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Dotted name: `cups.poll_s`.
+    pub name: &'static str,
+    /// What it may hold.
+    pub kind: Kind,
+    /// JSON of the default; `None` if it must be given.
+    pub default: Option<&'static str>,
+    /// JSON of an example, for settings without default.
+    pub example: &'static str,
+    /// What it does, one or two sentences.
+    pub about: &'static str,
+}
+
+const fn given(
+    name: &'static str,
+    kind: Kind,
+    example: &'static str,
+    about: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        kind,
+        default: None,
+        example,
+        about,
+    }
+}
+
+const fn usual(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    about: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        kind,
+        default: Some(default),
+        example: default,
+        about,
+    }
+}
+
+/// Every setting there is, in the order of the template.
+pub const SETTINGS: &[Setting] = &[
+    usual(
+        "service",
+        Kind::Choice(&["cups"]),
+        "\"cups\"",
+        "Which service the device authenticates to.",
+    ),
+    usual(
+        "data_dir",
+        Kind::Path,
+        "\"/data/mtls-agent\"",
+        "Credential sets live here; must survive a reboot.",
+    ),
+    usual(
+        "runtime_dir",
+        Kind::Path,
+        "\"/run/mtls-agent\"",
+        "Sockets live here; lost at reboot.",
+    ),
+    usual(
+        "eui",
+        Kind::Eui,
+        "null",
+        "The gateway's EUI; only checked against the certificate, which decides.",
+    ),
+    given(
+        "identity.certificate",
+        Kind::Path,
+        "\"/data/mtls-agent/device.crt\"",
+        "Device certificate, then its intermediates, PEM.",
+    ),
+    given(
+        "identity.key",
+        Kind::Path,
+        "\"/data/mtls-agent/device.key\"",
+        "Private key, PEM (SEC1, PKCS#8 or PKCS#1), mode 0600.",
+    ),
+    given(
+        "trust_anchors",
+        Kind::Paths,
+        "[\"/etc/mtls-agent/cups-root.pem\"]",
+        "PEM files with the roots that the CUPS server's certificate must lead to.",
+    ),
+    given(
+        "cups.uri",
+        Kind::Text,
+        "\"https://gateway.example.com:8987\"",
+        "CUPS address, https://host:port.",
+    ),
+    usual(
+        "cups.poll_s",
+        Kind::Number(1, 2_592_000),
+        "86400",
+        "Seconds between polls, +-10 %.",
+    ),
+    usual(
+        "cups.allow_cups_changes",
+        Kind::Flag,
+        "false",
+        "Whether CUPS may move this gateway to another CUPS server or give it CUPS credentials.",
+    ),
+    usual(
+        "cups.allow_plain",
+        Kind::Flag,
+        "false",
+        "Whether http:// and ws:// addresses are taken at all.",
+    ),
+    usual(
+        "cups.allowed_hosts",
+        Kind::Texts,
+        "[]",
+        "Hosts CUPS may name; .example.com allows all below; empty allows any.",
+    ),
+    usual(
+        "cups.model",
+        Kind::Text,
+        "\"\"",
+        "Kind of device told to CUPS; empty: what the device tree says.",
+    ),
+    usual(
+        "cups.package",
+        Kind::Text,
+        "\"\"",
+        "Image version told to CUPS; empty: version.txt in the station home.",
+    ),
+    usual(
+        "cups.signature_keys",
+        Kind::Paths,
+        "[]",
+        "Keys that may sign updates; empty: sig-0.key, sig-1.key ... in the station home.",
+    ),
+    usual(
+        "cups.update_command",
+        Kind::Texts,
+        "[]",
+        "Program and arguments run with the path of a verified update; empty: updates are off.",
+    ),
+    usual(
+        "cups.update_mib_max",
+        Kind::Number(1, 2047),
+        "64",
+        "Largest update taken, MiB.",
+    ),
+    usual(
+        "lns.station_home",
+        Kind::PathOrNull,
+        "null",
+        "Basic Station's home directory; tc.uri, tc.trust, tc.crt and tc.key are written there.",
+    ),
+    usual(
+        "lns.prove",
+        Kind::Flag,
+        "true",
+        "Whether a new set must reach the LNS before it is used.",
+    ),
+    usual(
+        "tls.version_max",
+        Kind::Choice(&["1.2", "1.3"]),
+        "\"1.3\"",
+        "Highest TLS version; 1.2 costs fewer bytes on a metered link and shows the EUI on the wire.",
+    ),
+    usual(
+        "network.connect_s",
+        Kind::Number(1, 300),
+        "20",
+        "Seconds for connection and TLS handshake.",
+    ),
+    usual(
+        "network.response_s",
+        Kind::Number(1, 300),
+        "40",
+        "Seconds until the first octet of an answer.",
+    ),
+    usual(
+        "network.total_s",
+        Kind::Number(1, 600),
+        "120",
+        "Seconds for a whole exchange.",
+    ),
+    usual(
+        "wait.boot_s_max",
+        Kind::Number(0, 3600),
+        "30",
+        "Longest random delay of the first poll after boot.",
+    ),
+    usual(
+        "wait.retry_s_max",
+        Kind::Number(1, 3600),
+        "60",
+        "Longest random delay of the first retry.",
+    ),
+    usual(
+        "log.level",
+        Kind::Choice(&["error", "warn", "info", "debug"]),
+        "\"info\"",
+        "What is logged.",
+    ),
+];
+
+/// Finds a setting by its dotted name.
+#[must_use]
+pub(super) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+impl Setting {
+    /// Checks that a value is of the setting's kind.
+    pub fn check(&self, value: &Value) -> Result<(), ConfigError> {
+        let texts = |value: &Value| {
+            value
+                .as_array()
+                .is_some_and(|list| list.iter().all(|entry| is_text(entry, 1)))
+        };
+        let is_fine = match self.kind {
+            Kind::Choice(words) => value.as_str().is_some_and(|word| words.contains(&word)),
+            Kind::Eui => {
+                value.is_null()
+                    || value
+                        .as_str()
+                        .is_some_and(|text| Eui64::from_any(text).is_ok())
+            }
+            Kind::Flag => value.is_boolean(),
+            Kind::Number(min, max) => value.as_u64().is_some_and(|n| (min..=max).contains(&n)),
+            Kind::Path => is_text(value, 1),
+            Kind::PathOrNull => value.is_null() || is_text(value, 1),
+            Kind::Paths | Kind::Texts => texts(value),
+            Kind::Text => is_text(value, 0),
+        };
+        if is_fine {
+            return Ok(());
+        }
+        Err(ConfigError::new(
+            self.name,
+            format!("must be {}", self.kind_in_words()),
+        ))
+    }
+
+    /// The kind in words, for messages and the manual.
+    #[must_use]
+    pub fn kind_in_words(&self) -> String {
+        match self.kind {
+            Kind::Choice(words) => format!("one of {}", words.join(", ")),
+            Kind::Eui => "an EUI (16 hex digits) or null".to_owned(),
+            Kind::Flag => "true or false".to_owned(),
+            Kind::Number(min, max) => format!("a whole number from {min} to {max}"),
+            Kind::Path => "a path".to_owned(),
+            Kind::PathOrNull => "a path or null".to_owned(),
+            Kind::Paths => "a list of paths".to_owned(),
+            Kind::Text => "a text".to_owned(),
+            Kind::Texts => "a list of texts".to_owned(),
+        }
+    }
+}
+
+fn is_text(value: &Value, octets_min: usize) -> bool {
+    value
+        .as_str()
+        .is_some_and(|text| text.len() >= octets_min && !text.contains('\0'))
+}
+
+/// The known name nearest to an unknown one, if it is near enough to be meant.
+#[must_use]
+pub(super) fn suggestion(unknown: &str) -> Option<&'static str> {
+    let near = SETTINGS
+        .iter()
+        .map(|setting| (distance(unknown, setting.name), setting.name));
+    let (distance, name) = near.min()?;
+    (distance <= 3).then_some(name)
+}
+
+/// The annotated template: every setting with what it means and its default.
+#[must_use]
+pub fn template() -> String {
+    let mut out = String::from("// Configuration of mtls-agent. Lines after // are comments.\n{\n");
+    let mut open = "";
+    for (index, setting) in SETTINGS.iter().enumerate() {
+        let (group, name) = setting.name.rsplit_once('.').unwrap_or(("", setting.name));
+        if group != open {
+            if !open.is_empty() {
+                out.push_str("  },\n");
+            }
+            if !group.is_empty() {
+                let _ = writeln!(out, "\n  \"{group}\": {{");
+            }
+            open = group;
+        }
+        let indent = if group.is_empty() { "  " } else { "    " };
+        let need = if setting.default.is_none() {
+            " Must be given."
+        } else {
+            ""
+        };
+        let _ = writeln!(out, "{indent}// {}{need}", setting.about);
+        let next = SETTINGS.get(index.saturating_add(1)).map(|next| next.name);
+        let is_last = next.is_none_or(|next| next.rsplit_once('.').map_or("", |(g, _)| g) != group);
+        let comma = if is_last && !group.is_empty() {
+            ""
+        } else {
+            ","
+        };
+        let _ = writeln!(out, "{indent}\"{name}\": {}{comma}", setting.example);
+    }
+    out.push_str("  }\n}\n");
+    out
+}
+
+/// Levenshtein distance of two short texts, in octets.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i.saturating_add(1);
+        let mut next = vec![left];
+        for (y, &above) in b.bytes().zip(row.iter().skip(1)) {
+            let substituted = diagonal.saturating_add(usize::from(x != y));
+            left = substituted
+                .min(left.saturating_add(1))
+                .min(above.saturating_add(1));
+            diagonal = above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{distance, find, suggestion, template};
+
+    #[test]
+    fn a_misspelt_name_gets_the_right_one() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(suggestion("cups.poll"), Some("cups.poll_s"));
+        assert_eq!(suggestion("trust_anchor"), Some("trust_anchors"));
+        assert_eq!(suggestion("something.else"), None);
+    }
+
+    #[test]
+    fn the_template_is_a_valid_configuration() {
+        let config = crate::config::Config::parse(&template(), std::path::Path::new("/")).unwrap();
+        assert_eq!(
+            config.cups.uri.to_string(),
+            "https://gateway.example.com:8987"
+        );
+        assert!(find("cups.uri").is_some());
+    }
+}

@@ -1,0 +1,205 @@
+//! Doubles: the network server, with discovery (`/router-info`) and traffic.
+//!
+//! It accepts any gateway unless told otherwise. A token is the value of `Authorization`, with or
+//! without `Bearer`.
+
+mod session;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+
+use crate::pki::Pair;
+use crate::server::{Listener, Socket, lock};
+use crate::tls::{self, Versions};
+
+/// What goes wrong on purpose.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// The upgrade succeeds, then nothing comes for so long.
+    SilentAfterUpgrade(Duration),
+    /// This HTTP status instead of the upgrade, for discovery.
+    DiscoveryStatus(u16),
+    /// This HTTP status instead of the upgrade, for traffic.
+    TrafficStatus(u16),
+    /// Discovery answers with an address that lacks the port.
+    UriWithoutPort,
+    /// Discovery answers with this address.
+    Uri(String),
+    /// Discovery answers with this `error`.
+    ErrorText(String),
+    /// Discovery answers with a message of so many octets.
+    Oversize(usize),
+    /// Discovery answers with this text, word for word.
+    Text(String),
+}
+
+/// What a double starts with.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Port; 0 lets the system choose.
+    pub port: u16,
+    /// Certificate and key; without them it speaks plain `ws`.
+    pub tls: Option<Pair>,
+    /// TLS versions offered.
+    pub versions: Versions,
+    /// Root of client certificates, if they are required.
+    pub client_root: Option<PathBuf>,
+    /// Accepted tokens; `None` accepts any, and none at all.
+    pub accept_tokens: Option<BTreeSet<String>>,
+    /// Known gateways, 16 upper-case hex digits; `None` knows any.
+    pub gateways: Option<BTreeSet<String>>,
+    /// Whether discovery already checks the token, as The Things Stack does since 3.28.2.
+    pub discovery_ignores_token: bool,
+}
+
+/// One discovery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovery {
+    /// The `router` of the query, as written.
+    pub router: String,
+    /// The gateway it names, if it could be read.
+    pub eui: Option<String>,
+    /// The token that came with the upgrade.
+    pub token: Option<String>,
+    /// Whether an address was answered.
+    pub accepted: bool,
+}
+
+/// One try to open the traffic socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// The gateway of the path.
+    pub eui: String,
+    /// The token that came with the upgrade.
+    pub token: Option<String>,
+    /// 101, or why not.
+    pub status: u16,
+    /// The `version` message, once it came.
+    pub version: Option<String>,
+    /// Whether it is open now.
+    pub open: bool,
+}
+
+/// A running LNS double; it ends when dropped.
+#[derive(Debug)]
+pub struct LnsDouble {
+    listener: Listener,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    tls: Option<Mutex<Arc<ServerConfig>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    accept_tokens: Option<BTreeSet<String>>,
+    gateways: Option<BTreeSet<String>>,
+    discovery_ignores_token: bool,
+    fault: Fault,
+    discoveries: Vec<Discovery>,
+    connections: Vec<Connection>,
+    /// The running session of each gateway: its place in `connections` and its socket.
+    sessions: BTreeMap<String, (usize, Socket)>,
+}
+
+impl LnsDouble {
+    /// Starts to listen on 127.0.0.1.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub fn start(config: &Config) -> io::Result<Self> {
+        let tls = config
+            .tls
+            .as_ref()
+            .map(|pair| Mutex::new(server_config(config, pair)));
+        let state = Mutex::new(State {
+            accept_tokens: config.accept_tokens.clone(),
+            gateways: config.gateways.clone(),
+            discovery_ignores_token: config.discovery_ignores_token,
+            ..State::default()
+        });
+        let shared = Arc::new(Shared { tls, state });
+        let served = Arc::clone(&shared);
+        let listener =
+            Listener::start(config.port, move |socket| session::serve(&socket, &served))?;
+        Ok(Self { listener, shared })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// `wss://localhost:port`, or `ws://` without TLS.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        let scheme = if self.shared.tls.is_some() {
+            "wss"
+        } else {
+            "ws"
+        };
+        format!("{scheme}://localhost:{}", self.address().port())
+    }
+
+    /// Accepts these tokens from now on, and no others.
+    pub fn accept_tokens<'a>(&self, tokens: impl IntoIterator<Item = &'a str>) {
+        let tokens = tokens.into_iter().map(str::to_owned).collect();
+        lock(&self.shared.state).accept_tokens = Some(tokens);
+    }
+
+    /// Accepts any token from now on, and none at all.
+    pub fn accept_any_token(&self) {
+        lock(&self.shared.state).accept_tokens = None;
+    }
+
+    /// Goes wrong in this way from now on.
+    pub fn set_fault(&self, fault: Fault) {
+        lock(&self.shared.state).fault = fault;
+    }
+
+    /// Shows another certificate to connections from now on; nothing changes without TLS.
+    pub fn replace_certificate(&self, pair: &Pair) {
+        if let Some(tls) = &self.shared.tls {
+            *lock(tls) = tls::server(&pair.certificate, &pair.key, Versions::Both);
+        }
+    }
+
+    /// Every discovery so far, oldest first.
+    #[must_use]
+    pub fn discoveries(&self) -> Vec<Discovery> {
+        lock(&self.shared.state).discoveries.clone()
+    }
+
+    /// Every try to open the traffic socket so far, oldest first.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connection> {
+        lock(&self.shared.state).connections.clone()
+    }
+
+    /// Cuts the session of a gateway, as the server does when its key is deleted.
+    pub fn cut(&self, eui: &str) {
+        if let Some((_, socket)) = lock(&self.shared.state).sessions.get(eui) {
+            socket.close();
+        }
+    }
+}
+
+fn server_config(config: &Config, pair: &Pair) -> Arc<ServerConfig> {
+    match &config.client_root {
+        None => tls::server(&pair.certificate, &pair.key, config.versions),
+        Some(root) => tls::mutual_server(&pair.certificate, &pair.key, root, config.versions),
+    }
+}

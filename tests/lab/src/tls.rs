@@ -1,0 +1,109 @@
+//! Configures: rustls servers of the laboratory, from PEM files.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+
+/// The TLS versions a server offers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Versions {
+    /// 1.2 and 1.3.
+    #[default]
+    Both,
+    /// 1.2 alone: a refused client certificate shows during the handshake.
+    Tls12,
+    /// 1.3 alone: a refused client certificate shows after the request was written.
+    Tls13,
+}
+
+impl Versions {
+    fn list(self) -> Vec<&'static SupportedProtocolVersion> {
+        match self {
+            Self::Both => vec![&rustls::version::TLS12, &rustls::version::TLS13],
+            Self::Tls12 => vec![&rustls::version::TLS12],
+            Self::Tls13 => vec![&rustls::version::TLS13],
+        }
+    }
+}
+
+/// The cryptography every server and test client here uses.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// A server that asks for no client certificate.
+#[must_use]
+pub fn server(certificate: &Path, key: &Path, versions: Versions) -> Arc<ServerConfig> {
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&versions.list())
+        .expect("ring knows these versions")
+        .with_no_client_auth()
+        .with_single_cert(certificates(certificate), private_key(key))
+        .expect("the server's key fits its certificate");
+    Arc::new(config)
+}
+
+/// A server that requires a client certificate which leads to `client_root`.
+#[must_use]
+pub fn mutual_server(
+    certificate: &Path,
+    key: &Path,
+    client_root: &Path,
+    versions: Versions,
+) -> Arc<ServerConfig> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(client_root), provider())
+        .build()
+        .expect("the client root is usable");
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&versions.list())
+        .expect("ring knows these versions")
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(certificates(certificate), private_key(key))
+        .expect("the server's key fits its certificate");
+    Arc::new(config)
+}
+
+/// The trust anchors in a PEM file.
+#[must_use]
+pub fn roots(file: &Path) -> Arc<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(file) {
+        store
+            .add(certificate)
+            .expect("the certificate is a usable trust anchor");
+    }
+    Arc::new(store)
+}
+
+/// Every certificate in a PEM file, in its order.
+#[must_use]
+pub fn certificates(file: &Path) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .expect("the laboratory wrote this certificate file")
+}
+
+/// The private key in a PEM file.
+#[must_use]
+pub fn private_key(file: &Path) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::from_pem_file(file).expect("the laboratory wrote this key file")
+}
+
+/// SHA-256 in lower-case hex: names an octet string without showing it.
+#[must_use]
+pub fn fingerprint(octets: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, octets);
+    let digits = digest
+        .as_ref()
+        .iter()
+        .flat_map(|octet| [octet >> 4, octet & 15]);
+    digits
+        .filter_map(|digit| char::from_digit(u32::from(digit), 16))
+        .collect()
+}
