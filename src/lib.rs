@@ -14,6 +14,10 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+#[cfg(feature = "daemon")]
+pub mod check;
+#[cfg(feature = "daemon")]
+pub mod cli;
 pub mod config;
 #[cfg(feature = "daemon")]
 pub mod daemon;

@@ -3,7 +3,7 @@
 //! To journald with a `<N>` priority in front, to a terminal without. Text from outside is
 //! escaped, so that nobody on the network can forge a line.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 use std::io::IsTerminal;
 
 use tracing::field::{Field, Visit};
@@ -90,7 +90,7 @@ impl Fields {
                 self.rest.push_str(&value);
             }
         } else {
-            self.rest.push_str(&format!(" [{}={value}]", field.name()));
+            let _ = write!(self.rest, " [{}={value}]", field.name());
         }
     }
 }

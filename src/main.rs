@@ -1,2 +1,137 @@
 //! Parses the arguments, calls the library, turns an error into an exit code.
-fn main() {}
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use mtls_agent::check::{self, Finding};
+use mtls_agent::cli::{self, Command, Invocation};
+use mtls_agent::config::{self, Config};
+use mtls_agent::daemon::{once, run, show, sockets};
+use mtls_agent::limits::CONFIG_OCTETS_MAX;
+use mtls_agent::log;
+use mtls_agent::store::durable::read_bounded;
+use serde_json::json;
+
+const USAGE: u8 = 2;
+const CONFIGURATION: u8 = 78;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let code = match Invocation::parse(&arguments) {
+        Ok(invocation) => carry_out(&invocation),
+        Err(why) => {
+            complain(&why);
+            USAGE
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn carry_out(invocation: &Invocation) -> u8 {
+    match invocation.command {
+        Command::Help => print(&cli::help()),
+        Command::Version => print(concat!("mtls-agent ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::Config => print(&config::template()),
+        Command::Check => checked(invocation),
+        Command::Run => running(invocation),
+        Command::Once => one_cycle(invocation),
+        Command::Status => show::status(invocation, load).map_or_else(fail, |text| print(&text)),
+        Command::Credentials => {
+            show::credentials(invocation, load).map_or_else(fail, |text| print(&text))
+        }
+        Command::Refresh => given(invocation, sockets::Verb::Refresh),
+        Command::Reload => given(invocation, sockets::Verb::Reload),
+    }
+}
+
+fn load(path: &Path) -> Result<Config, String> {
+    let limit = usize::try_from(CONFIG_OCTETS_MAX).unwrap_or(usize::MAX);
+    let octets = read_bounded(path, limit)
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let text = String::from_utf8(octets).map_err(|_| format!("{} is not text", path.display()))?;
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let base = absolute.parent().unwrap_or(Path::new("/"));
+    Config::parse(&text, base).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn running(invocation: &Invocation) -> u8 {
+    let path = invocation.config_path();
+    let config = match load(path) {
+        Ok(config) => config,
+        Err(why) => {
+            complain(&why);
+            return CONFIGURATION;
+        }
+    };
+    log::start(&config.log_level);
+    run::run(config, path, &load).map_or_else(fail, |()| 0)
+}
+
+fn one_cycle(invocation: &Invocation) -> u8 {
+    let outcome = match load(invocation.config_path()) {
+        Ok(config) => {
+            log::start(&config.log_level);
+            once::run(config)
+        }
+        Err(why) => once::Outcome::wrong_configuration(why),
+    };
+    if invocation.is_json {
+        print(&format!("{}\n", outcome.to_json()));
+    } else {
+        print(&format!("{}\n", outcome.message));
+        if let Some(hint) = outcome.failure.as_ref().and_then(|failure| failure.hint) {
+            print(&format!("{hint}\n"));
+        }
+    }
+    outcome.exit_code()
+}
+
+fn checked(invocation: &Invocation) -> u8 {
+    let findings = match load(invocation.config_path()) {
+        Ok(config) => check::offline(&config),
+        Err(why) => vec![Finding::no_configuration(why)],
+    };
+    if invocation.is_json {
+        let worst = findings.iter().map(|finding| finding.verdict).max();
+        let list: Vec<_> = findings.iter().map(Finding::to_json).collect();
+        let object = json!({ "result": worst.map(check::Verdict::name), "checks": list });
+        print(&format!("{object}\n"));
+    } else {
+        for finding in &findings {
+            print(&format!("{finding}\n"));
+        }
+    }
+    check::exit_code(&findings)
+}
+
+fn given(invocation: &Invocation, verb: sockets::Verb) -> u8 {
+    let runtime_dir = match show::runtime_dir(invocation, load) {
+        Ok(runtime_dir) => runtime_dir,
+        Err(why) => return fail(why),
+    };
+    match sockets::give_verb(&runtime_dir, verb) {
+        Ok(answer) if answer == "ok" => 0,
+        Ok(answer) => fail(answer),
+        Err(error) => fail(format!(
+            "no agent answers in {}: {error}; is mtls-agent running?",
+            runtime_dir.display()
+        )),
+    }
+}
+
+fn fail(why: impl AsRef<str>) -> u8 {
+    complain(why.as_ref());
+    1
+}
+
+fn complain(why: &str) {
+    let _ = writeln!(io::stderr(), "mtls-agent: {why}");
+}
+
+/// Prints; a reader that went away (`| head`) is not a failure.
+fn print(text: &str) -> u8 {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    0
+}

@@ -218,7 +218,7 @@ impl Service {
     fn carry_out(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Exchange { id } => self.exchange(id),
-            Action::Stage { id } => self.stage(id),
+            Action::Stage { id } => Some(self.stage(id)),
             Action::Prove { id, set } => self.prove(id, set),
             Action::Commit { set } => {
                 let done = self.store.commit(SetNumber(set.0));
@@ -289,10 +289,10 @@ impl Service {
         Event::Offered { id }
     }
 
-    fn stage(&mut self, id: ExchangeId) -> Option<Event> {
+    fn stage(&mut self, id: ExchangeId) -> Event {
         let contents = match self.offer.take() {
             Some((offered, contents)) if offered == id => contents,
-            _ => return Some(store_failed_text("nothing was offered under this number")),
+            _ => return store_failed_text("nothing was offered under this number"),
         };
         let now_s = self.now_s();
         if let Some(until_s) = self.store.quarantined_until(&contents.digest(), now_s) {
@@ -302,14 +302,14 @@ impl Service {
             );
             let failure = Failure::new(Class::NotAuthorised, "quarantined", text)
                 .with_hint("give the gateway working LNS credentials on the server");
-            return Some(Event::Held { failure });
+            return Event::Held { failure };
         }
-        Some(match self.store.stage(&contents, Origin::Cups, now_s) {
+        match self.store.stage(&contents, Origin::Cups, now_s) {
             Ok(number) => Event::Staged {
                 set: SetId(number.0),
             },
             Err(error) => store_failed(&error),
-        })
+        }
     }
 
     fn prove(&mut self, id: ExchangeId, set: SetId) -> Option<Event> {
@@ -438,17 +438,16 @@ impl Service {
     }
 
     fn report(&mut self, report: Report) {
-        match report.failure() {
-            Some(failure) => {
-                let hint = failure.hint.unwrap_or_default();
-                warn!(
-                    class = failure.class.name(),
-                    code = failure.code,
-                    hint,
-                    "{report}"
-                );
-            }
-            None => info!("{report}"),
+        if let Some(failure) = report.failure() {
+            let hint = failure.hint.unwrap_or_default();
+            warn!(
+                class = failure.class.name(),
+                code = failure.code,
+                hint,
+                "{report}"
+            );
+        } else {
+            info!("{report}");
         }
         self.reports.push(report);
     }

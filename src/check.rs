@@ -1,0 +1,209 @@
+//! Named checks an operator runs before calling anybody. Offline: no packet is sent.
+
+use core::fmt;
+
+use serde_json::{Value, json};
+
+use crate::agent::failure::Class;
+use crate::config::Config;
+use crate::daemon::service::load_standing;
+use crate::report::chain;
+use crate::store::{Store, StoreError, station};
+
+/// How one check ended. The order is from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Nothing to say.
+    Ok,
+    /// It does not apply here.
+    Skipped,
+    /// It works, and something should be done.
+    Warning,
+    /// It does not work.
+    Failed,
+}
+
+impl Verdict {
+    /// The name in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Skipped => "skipped",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One check and its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The stable name of the check.
+    pub id: &'static str,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The stable name of what was found, if something was.
+    pub code: Option<&'static str>,
+    /// One sentence.
+    pub text: String,
+    /// What to do.
+    pub hint: Option<&'static str>,
+    /// Whether the cause is the configuration or the identity.
+    pub is_set_up: bool,
+}
+
+impl Finding {
+    fn of(id: &'static str, verdict: Verdict, text: impl Into<String>) -> Self {
+        Self {
+            id,
+            verdict,
+            code: None,
+            text: text.into(),
+            hint: None,
+            is_set_up: false,
+        }
+    }
+
+    /// A configuration that cannot be read.
+    #[must_use]
+    pub fn no_configuration(text: String) -> Self {
+        Self {
+            is_set_up: true,
+            ..Self::of("configuration", Verdict::Failed, text)
+        }
+    }
+
+    /// The object that `check --json` prints in its list.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "id": self.id,
+            "result": self.verdict.name(),
+            "code": self.code,
+            "message": self.text,
+            "hint": self.hint,
+        })
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:8} {:14} {}", self.verdict.name(), self.id, self.text)?;
+        if let Some(hint) = self.hint {
+            write!(f, "\n{:24}{hint}", "")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs every check that needs no network.
+#[must_use]
+pub fn offline(config: &Config) -> Vec<Finding> {
+    let mut findings = vec![Finding::of("configuration", Verdict::Ok, "is valid")];
+    findings.extend(identity(config));
+    findings.push(data_dir(config));
+    findings.extend(station_home(config));
+    findings
+}
+
+/// 0, or 78 when configuration or identity must be mended, or 1 for another failure.
+#[must_use]
+pub fn exit_code(findings: &[Finding]) -> u8 {
+    let failed = || {
+        findings
+            .iter()
+            .filter(|finding| finding.verdict == Verdict::Failed)
+    };
+    if failed().any(|finding| finding.is_set_up) {
+        return 78;
+    }
+    u8::from(failed().next().is_some())
+}
+
+fn identity(config: &Config) -> Vec<Finding> {
+    let newest_s =
+        Store::open_read_only(&config.data_dir).map_or(0, |store| store.newest_created_s());
+    match load_standing(config, newest_s) {
+        Ok((standing, warnings)) => {
+            let facts = &standing.identity.facts;
+            let days = facts.not_after_s.saturating_sub(standing.time.now_s()) / 86_400;
+            let text = format!(
+                "{}, {}, valid for {days} more days",
+                standing.identity.eui, facts.key
+            );
+            let mut findings = vec![Finding::of("identity", Verdict::Ok, text)];
+            findings.push(if standing.time.is_sane() {
+                Finding::of(
+                    "clock",
+                    Verdict::Ok,
+                    "is not behind what this device has seen",
+                )
+            } else {
+                Finding {
+                    hint: Some("set the clock by NTP or GPS; the agent goes on meanwhile"),
+                    ..Finding::of(
+                        "clock",
+                        Verdict::Warning,
+                        "is behind what this device has seen",
+                    )
+                }
+            });
+            findings.extend(warnings.into_iter().map(|warning| Finding {
+                code: Some(warning.code),
+                ..Finding::of("identity", Verdict::Warning, warning.text)
+            }));
+            findings
+        }
+        Err(failure) => {
+            let id = if failure.class == Class::Configuration {
+                "trust_anchors"
+            } else {
+                "identity"
+            };
+            vec![Finding {
+                code: Some(failure.code),
+                hint: failure.hint,
+                is_set_up: true,
+                ..Finding::of(id, Verdict::Failed, failure.message)
+            }]
+        }
+    }
+}
+
+fn data_dir(config: &Config) -> Finding {
+    match Store::open_read_only(&config.data_dir) {
+        Ok(store) => match store.current() {
+            Some(set) => Finding::of(
+                "data_dir",
+                Verdict::Ok,
+                format!("set {} is in use, LNS {}", set.number, set.contents.tc_uri),
+            ),
+            None => Finding::of("data_dir", Verdict::Ok, "no LNS credentials yet"),
+        },
+        Err(StoreError::Missing(_)) if config.data_dir.is_dir() => {
+            Finding::of("data_dir", Verdict::Ok, "no LNS credentials yet")
+        }
+        Err(error) => Finding {
+            is_set_up: !config.data_dir.is_dir(),
+            ..Finding::of("data_dir", Verdict::Failed, chain(&error))
+        },
+    }
+}
+
+fn station_home(config: &Config) -> Vec<Finding> {
+    let Some(home) = &config.lns.station_home else {
+        let text = "lns.station_home is not set: credentials are kept and given to nobody";
+        return vec![Finding::of("station_home", Verdict::Skipped, text)];
+    };
+    let warnings = station::warnings(home);
+    if warnings.is_empty() {
+        return vec![Finding::of(
+            "station_home",
+            Verdict::Ok,
+            home.display().to_string(),
+        )];
+    }
+    let finding = |text| Finding::of("station_home", Verdict::Warning, text);
+    warnings.into_iter().map(finding).collect()
+}

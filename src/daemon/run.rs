@@ -1,0 +1,343 @@
+//! Acts: the service, one poll loop over signals, worker, sockets, file changes and time.
+
+use core::time::Duration;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustls::crypto::ring::default_provider;
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+use tracing::{error, info, warn};
+
+use super::clock;
+use super::notify::Notifier;
+use super::service::Service;
+use super::sockets::{Sockets, Verb};
+use super::updating::Updating;
+use super::watch::Watch;
+use super::worker::Worker;
+use crate::agent::{By, Event, Moment};
+use crate::config::Config;
+use crate::limits::RELOAD_PAUSE;
+use crate::report::chain;
+
+/// A machine that has been up for less than this has just booted, with its whole fleet.
+const BOOT_RECENT: Duration = Duration::from_secs(10 * 60);
+
+/// Runs until SIGTERM or SIGINT. `load` reads the configuration again.
+pub fn run(
+    config: Config,
+    config_path: &Path,
+    load: &dyn Fn(&Path) -> Result<Config, String>,
+) -> Result<(), String> {
+    let (wake_in, wake_out) = UnixStream::pair().map_err(|error| error.to_string())?;
+    wake_in
+        .set_nonblocking(true)
+        .map_err(|error| error.to_string())?;
+    wake_out
+        .set_nonblocking(true)
+        .map_err(|error| error.to_string())?;
+    let signals = Signals::start().map_err(|error| format!("signals: {error}"))?;
+    let worker = Worker::start(Some(wake_out)).map_err(|error| error.to_string())?;
+    let is_boot = clock::since_boot() < BOOT_RECENT;
+    let service = Service::start(config, worker, seed(), is_boot).map_err(|error| chain(&error))?;
+    let sockets = Sockets::bind(&service.config().runtime_dir)
+        .inspect_err(|error| {
+            let folder = service.config().runtime_dir.display();
+            warn!("no status and control sockets in {folder}: {error}");
+        })
+        .ok();
+    let mut runner = Runner {
+        watch: watch(service.config(), config_path),
+        service,
+        sockets,
+        notifier: Notifier::from_environment(),
+        reload_at: None,
+        alive_at: None,
+        updating: Updating::default(),
+        config_path: config_path.to_owned(),
+    };
+    runner.notifier.ready();
+    info!("mtls-agent {} is running", env!("CARGO_PKG_VERSION"));
+    runner.serve(&wake_in, &signals, load);
+    runner.notifier.stopping();
+    Ok(())
+}
+
+struct Runner {
+    service: Service,
+    sockets: Option<Sockets>,
+    watch: Option<Watch>,
+    notifier: Notifier,
+    reload_at: Option<Duration>,
+    alive_at: Option<Duration>,
+    updating: Updating,
+    config_path: PathBuf,
+}
+
+/// What a round of polling found.
+#[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one descriptor that is ready"
+)]
+struct Ready {
+    stop: bool,
+    hangup: bool,
+    worker: bool,
+    status: bool,
+    control: bool,
+    files: bool,
+}
+
+impl Runner {
+    fn serve(
+        &mut self,
+        wake: &UnixStream,
+        signals: &Signals,
+        load: &dyn Fn(&Path) -> Result<Config, String>,
+    ) {
+        while !self.service.is_over() {
+            self.announce();
+            let ready = self.wait(wake, signals);
+            if ready.stop {
+                self.service.tell(Event::Stopping);
+                return;
+            }
+            if ready.hangup {
+                signals.drain();
+                self.reload_at = Some(clock::since_boot());
+            }
+            if ready.files && self.watch.as_ref().is_some_and(Watch::has_changed) {
+                self.reload_at
+                    .get_or_insert(clock::since_boot().saturating_add(RELOAD_PAUSE));
+            }
+            if ready.worker {
+                drain(wake);
+                while let Some(done) = self.service.worker().take() {
+                    self.service.tell_done(done);
+                }
+            }
+            if ready.status {
+                self.serve_status();
+            }
+            if ready.control {
+                self.serve_control();
+            }
+            self.be_on_time(load);
+        }
+    }
+
+    /// Waits for the first descriptor or the first deadline.
+    fn wait(&self, wake: &UnixStream, signals: &Signals) -> Ready {
+        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(6);
+        fds.push(readable(signals.stop.as_fd()));
+        fds.push(readable(signals.hangup.as_fd()));
+        fds.push(readable(wake.as_fd()));
+        let sockets_at = fds.len();
+        if let Some(sockets) = &self.sockets {
+            fds.push(readable(sockets.status.as_fd()));
+            fds.push(readable(sockets.control.as_fd()));
+        }
+        let watch_at = fds.len();
+        if let Some(watch) = &self.watch {
+            fds.push(readable(watch.as_fd()));
+        }
+        if poll(&mut fds, self.patience()).is_err() {
+            return Ready::default();
+        }
+        let is_ready = |index: usize| {
+            fds.get(index)
+                .and_then(PollFd::revents)
+                .is_some_and(|events| !events.is_empty())
+        };
+        Ready {
+            stop: is_ready(0),
+            hangup: is_ready(1),
+            worker: is_ready(2),
+            status: self.sockets.is_some() && is_ready(sockets_at),
+            control: self.sockets.is_some() && is_ready(sockets_at.saturating_add(1)),
+            files: self.watch.is_some() && is_ready(watch_at),
+        }
+    }
+
+    /// Time until the next thing is due; nothing wakes us before.
+    fn patience(&self) -> PollTimeout {
+        let machine = self
+            .service
+            .deadline()
+            .map(|deadline| deadline.at.since_boot());
+        let update = self.updating.look_again_at();
+        let due = [machine, self.reload_at, self.alive_at, update]
+            .into_iter()
+            .flatten()
+            .min();
+        let Some(due) = due else {
+            return PollTimeout::NONE;
+        };
+        let wait = due.saturating_sub(clock::since_boot());
+        // Rounded up: waking a moment early would only go round once more.
+        PollTimeout::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+    }
+
+    /// Does everything whose time has come.
+    fn be_on_time(&mut self, load: &dyn Fn(&Path) -> Result<Config, String>) {
+        let now = clock::since_boot();
+        if self.reload_at.is_some_and(|at| at <= now) {
+            self.reload_at = None;
+            self.reload(load);
+        }
+        if self
+            .service
+            .deadline()
+            .is_some_and(|deadline| deadline.at <= Moment::from_boot(now))
+        {
+            self.service.tell(Event::DeadlinePassed);
+        }
+        if let Some(every) = self.notifier.alive_every() {
+            if self.alive_at.is_none_or(|at| at <= now) {
+                self.notifier.alive();
+                self.alive_at = Some(now.saturating_add(every));
+            }
+        }
+        if let Some(update) = self.service.take_update() {
+            self.updating
+                .start(&self.service.config().cups.update_command, &update);
+        }
+        self.updating.look(now);
+    }
+
+    fn reload(&mut self, load: &dyn Fn(&Path) -> Result<Config, String>) {
+        match load(&self.config_path) {
+            Ok(config) if config == *self.service.config() => self.service.reload_identity(),
+            Ok(config) => {
+                info!("the configuration has changed");
+                self.service.reconfigure(config);
+                self.watch = watch(self.service.config(), &self.config_path);
+            }
+            Err(why) => {
+                error!("kept the configuration in use: {why}");
+                self.service.reload_identity();
+            }
+        }
+    }
+
+    fn announce(&mut self) {
+        if let Some(report) = self.service.take_reports().last() {
+            self.notifier.status(&report.to_string());
+        }
+    }
+
+    fn serve_status(&self) {
+        if let Some(sockets) = &self.sockets {
+            sockets.serve_status(&format!("{}\n", status(&self.service)));
+        }
+    }
+
+    fn serve_control(&mut self) {
+        let verbs = self
+            .sockets
+            .as_ref()
+            .map(Sockets::take_verbs)
+            .unwrap_or_default();
+        for verb in verbs {
+            match verb {
+                Verb::Refresh => self
+                    .service
+                    .tell(Event::RefreshRequested { by: By::Operator }),
+                Verb::Reload => self.reload_at = Some(clock::since_boot()),
+            }
+        }
+    }
+}
+
+/// Everything `status` shows.
+fn status(service: &Service) -> Value {
+    let now = Moment::from_boot(clock::since_boot());
+    let identity = service.standing().map(|standing| {
+        let facts = &standing.identity.facts;
+        let left_s = facts.not_after_s.saturating_sub(standing.time.now_s());
+        json!({
+            "eui": standing.identity.eui.to_string(),
+            "subject": facts.subject,
+            "issuer": facts.issuer,
+            "key": facts.key.to_string(),
+            "expires_in_days": left_s / 86_400,
+            "warnings": standing.identity.warnings.iter().map(|w| w.text.clone()).collect::<Vec<_>>(),
+            "clock_sane": standing.time.is_sane(),
+        })
+    });
+    let current = service.current().map(|set| {
+        json!({
+            "number": set.number.0,
+            "origin": set.origin.name(),
+            "lns_uri": set.contents.tc_uri,
+            "method": set.contents.tc.as_ref().map(|tc| tc.method().name()),
+            "created_s": set.created_s,
+        })
+    });
+    json!({
+        "service": "cups",
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "cups_uri": service.config().cups.uri.to_string(),
+        "identity": identity,
+        "current": current,
+        "cycle": service.status().to_json(now),
+    })
+}
+
+fn watch(config: &Config, config_path: &Path) -> Option<Watch> {
+    let mut files = vec![
+        config.identity.certificate.clone(),
+        config.identity.key.clone(),
+        config_path.to_owned(),
+    ];
+    files.extend(config.trust_anchors.iter().cloned());
+    Watch::start(&files)
+        .inspect_err(|error| warn!("changed files are noticed by SIGHUP only: {error}"))
+        .ok()
+}
+
+/// A seed from the system's randomness, so that no two gateways wait alike.
+fn seed() -> u64 {
+    let mut octets = [0; 8];
+    match default_provider().secure_random.fill(&mut octets) {
+        Ok(()) => u64::from_le_bytes(octets),
+        Err(_) => u64::from(std::process::id()),
+    }
+}
+
+fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
+    PollFd::new(fd, PollFlags::POLLIN)
+}
+
+fn drain(mut wake: &UnixStream) {
+    let mut buffer = [0; 64];
+    while matches!(wake.read(&mut buffer), Ok(amount) if amount > 0) {}
+}
+
+struct Signals {
+    stop: UnixStream,
+    hangup: UnixStream,
+}
+
+impl Signals {
+    fn start() -> io::Result<Self> {
+        let (stop, stop_end) = UnixStream::pair()?;
+        let (hangup, hangup_end) = UnixStream::pair()?;
+        hangup.set_nonblocking(true)?;
+        pipe::register(SIGTERM, stop_end.try_clone()?)?;
+        pipe::register(SIGINT, stop_end)?;
+        pipe::register(SIGHUP, hangup_end)?;
+        Ok(Self { stop, hangup })
+    }
+
+    fn drain(&self) {
+        drain(&self.hangup);
+    }
+}

@@ -1,0 +1,160 @@
+//! Acts: the two sockets in the runtime directory.
+//!
+//! | socket | mode | speaks |
+//! |---|---|---|
+//! | `status.sock` | 0666 | writes one JSON object and closes; never reads |
+//! | `control.sock` | 0600 | one verb a line: `refresh` or `reload`; answers `ok` or why not |
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use crate::limits::{CONTROL_OCTETS_MAX, SOCKET_PATIENCE, STATUS_OCTETS_MAX};
+
+/// The name of the status socket.
+pub const STATUS: &str = "status.sock";
+/// The name of the control socket.
+pub const CONTROL: &str = "control.sock";
+
+/// What can be asked for on the control socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Ask CUPS now.
+    Refresh,
+    /// Read identity and configuration again.
+    Reload,
+}
+
+impl Verb {
+    /// Reads one line.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
+        match line.trim() {
+            "refresh" => Some(Self::Refresh),
+            "reload" => Some(Self::Reload),
+            _ => None,
+        }
+    }
+
+    /// The line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refresh => "refresh",
+            Self::Reload => "reload",
+        }
+    }
+}
+
+/// Both listeners; the files go with them.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Serves the status.
+    pub status: UnixListener,
+    /// Takes verbs.
+    pub control: UnixListener,
+    paths: [PathBuf; 2],
+}
+
+impl Sockets {
+    /// Binds both. A socket left behind by a killed process is replaced; the store's lock has
+    /// made sure that no other agent lives.
+    pub fn bind(runtime_dir: &Path) -> io::Result<Self> {
+        match DirBuilder::new().mode(0o755).create(runtime_dir) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let paths = [runtime_dir.join(STATUS), runtime_dir.join(CONTROL)];
+        let [status, control] = &paths;
+        Ok(Self {
+            status: listen(status, 0o666)?,
+            control: listen(control, 0o600)?,
+            paths,
+        })
+    }
+
+    /// Gives the status to everybody who waits for it.
+    pub fn serve_status(&self, object: &str) {
+        while let Ok((mut stream, _)) = self.status.accept() {
+            let line = object.as_bytes();
+            // The object fits the socket's buffer; a reader that does not read loses it.
+            let _ = stream.set_nonblocking(true);
+            let _ = stream.write_all(line.get(..STATUS_OCTETS_MAX).unwrap_or(line));
+        }
+    }
+
+    /// Takes one verb of everybody who waits, and answers.
+    #[must_use]
+    pub fn take_verbs(&self) -> Vec<Verb> {
+        let mut verbs = Vec::new();
+        while let Ok((stream, _)) = self.control.accept() {
+            if let Ok(verb) = converse(stream) {
+                verbs.extend(verb);
+            }
+        }
+        verbs
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        for path in &self.paths {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Asks a running agent for its status.
+pub fn ask_status(runtime_dir: &Path) -> io::Result<String> {
+    let stream = UnixStream::connect(runtime_dir.join(STATUS))?;
+    stream.set_read_timeout(Some(SOCKET_PATIENCE.saturating_mul(5)))?;
+    let mut text = String::new();
+    stream
+        .take(u64::try_from(STATUS_OCTETS_MAX).unwrap_or(u64::MAX))
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Gives a verb to a running agent and returns its answer.
+pub fn give_verb(runtime_dir: &Path, verb: Verb) -> io::Result<String> {
+    let mut stream = UnixStream::connect(runtime_dir.join(CONTROL))?;
+    stream.set_read_timeout(Some(SOCKET_PATIENCE.saturating_mul(5)))?;
+    writeln!(stream, "{}", verb.name())?;
+    let mut answer = String::new();
+    stream
+        .take(CONTROL_OCTETS_MAX as u64)
+        .read_to_string(&mut answer)?;
+    Ok(answer.trim().to_owned())
+}
+
+fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn converse(stream: UnixStream) -> io::Result<Option<Verb>> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(SOCKET_PATIENCE))?;
+    stream.set_write_timeout(Some(SOCKET_PATIENCE))?;
+    let mut line = String::new();
+    let mut reader = BufReader::new(stream.take(CONTROL_OCTETS_MAX as u64));
+    reader.read_line(&mut line)?;
+    let verb = Verb::parse(&line);
+    let answer = if verb.is_some() {
+        "ok\n"
+    } else {
+        "unknown verb; refresh and reload exist\n"
+    };
+    reader
+        .into_inner()
+        .into_inner()
+        .write_all(answer.as_bytes())?;
+    Ok(verb)
+}
