@@ -26,14 +26,17 @@ impl Checks {
         }
     }
 
-    /// Notes whether two values are the same.
-    pub(super) fn equal(&mut self, what: &str, wanted: &str, seen: &str) {
-        if wanted == seen {
-            self.held.push(format!("{what} as offered"));
-        } else {
-            self.failed
-                .push(format!("expected: {what} = {wanted}; seen: {seen}"));
+    /// Notes several facts as one while all of them hold.
+    pub(super) fn together(&mut self, summary: &str, facts: &[(&str, bool)]) {
+        let broken: Vec<_> = facts.iter().filter(|(_, holds)| !holds).collect();
+        if broken.is_empty() {
+            self.held.push(summary.to_owned());
         }
+        self.failed.extend(
+            broken
+                .into_iter()
+                .map(|(what, _)| format!("expected: {what}")),
+        );
     }
 
     /// Notes whether a value is the one that was wanted, and names it.
