@@ -44,6 +44,7 @@ impl Checks {
         if wanted == seen {
             self.held.push(format!("{what} {wanted}"));
         } else {
+            let seen = if seen.is_empty() { "nothing" } else { seen };
             self.failed
                 .push(format!("expected: {what} {wanted}; seen: {seen}"));
         }
