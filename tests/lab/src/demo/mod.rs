@@ -24,6 +24,10 @@ pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
         None => agent::build()?,
     };
     let kept = args.get("keep").map(PathBuf::from);
+    if kept.as_ref().is_some_and(|dir| dir.join("data").exists()) {
+        let what = "--keep: an earlier demonstration is in that directory; name an empty one";
+        return Err(Failure::Usage(what.to_owned()));
+    }
     let temporary = std::env::temp_dir().join(format!("mtls-lab-demo-{}", std::process::id()));
     let dir = kept.clone().unwrap_or_else(|| temporary.clone());
     let good = play(&dir, binary);
