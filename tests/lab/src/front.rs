@@ -157,12 +157,12 @@ fn serve(socket: &Socket, shared: &Shared) -> io::Result<()> {
     let config = Arc::clone(&lock(&shared.tls));
     let mut connection = ServerConnection::new(config).map_err(io::Error::other)?;
     let mut wire = socket.clone();
-    while connection.is_handshaking() {
-        if let Err(error) = connection.complete_io(&mut wire) {
-            shared.refused.fetch_add(1, Ordering::SeqCst);
-            socket.close_gently(ALERT_LIMIT);
-            return Err(error);
-        }
+    if let Err(error) = handshake(&mut connection, &mut wire) {
+        // Counted before the client can know, so that a test may look at once.
+        shared.refused.fetch_add(1, Ordering::SeqCst);
+        while connection.wants_write() && connection.write_tls(&mut wire).is_ok() {}
+        socket.close_gently(ALERT_LIMIT);
+        return Err(error);
     }
     shared.accepted.fetch_add(1, Ordering::SeqCst);
     let chain = connection.peer_certificates().unwrap_or_default().to_vec();
@@ -177,6 +177,20 @@ fn serve(socket: &Socket, shared: &Shared) -> io::Result<()> {
     let stream = client.stream();
     stream.conn.send_close_notify();
     stream.flush()
+}
+
+/// Like `complete_io`, but leaves the alert of a failure unsent.
+fn handshake(connection: &mut ServerConnection, wire: &mut Socket) -> io::Result<()> {
+    while connection.is_handshaking() {
+        if connection.wants_write() {
+            connection.write_tls(wire)?;
+        } else if connection.read_tls(wire)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        } else {
+            connection.process_new_packets().map_err(io::Error::other)?;
+        }
+    }
+    Ok(())
 }
 
 type Client = Conn<StreamOwned<ServerConnection, Socket>>;

@@ -1,2 +1,127 @@
-//! Runs the laboratory.
-fn main() {}
+//! Runs the laboratory: the demonstration, and each double standing alone.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a tool for people at a terminal, outside the agent's rules on time and files"
+)]
+
+mod args;
+mod demo;
+mod stand;
+
+use std::process::ExitCode;
+
+use args::Args;
+
+const HELP: &str = "\
+mtls-lab: doubles of the servers mtls-agent talks to, all on loopback
+
+usage: mtls-lab COMMAND [OPTIONS]
+
+  demo     plays the life of one gateway with the real agent; exit code 0 if all went as it must
+             --agent PATH     this agent instead of one built now
+             --keep DIR       works in DIR and leaves all files there
+  pki      makes all certificates
+             --out DIR        where to put them
+             --eui EUI        the gateway, 16 hex digits (0123456789ABCDEF)
+  cups     a CUPS server as The Things Stack behaves, plain HTTP, to stand behind a proxy
+             --port N         port (any free one)
+             --ca FILE        the issuing CA of the device certificates, PEM; repeatable
+             --api-key KEY    also accept this bearer key; repeatable
+             --eui EUI        register this gateway, with
+             --lns-uri URI      its network server,
+             --lns-trust FILE   the root of that server, PEM,
+             --lns-key KEY      and its key
+             --canonical      14 octets for \"no change\" instead of 18
+  lns      a network server: discovery and traffic
+             --port N         port (any free one)
+             --cert FILE --key FILE   TLS; without them plain ws
+             --token T        accept this token; repeatable; without it any
+             --discovery-ignores-token   only traffic checks the token
+  front    a proxy that ends mutual TLS
+             --port N         port (any free one)
+             --cert FILE --key FILE   its certificate chain and key, PEM
+             --client-root FILE       root of the device certificates, PEM
+             --upstream ADDRESS:PORT  the server behind it
+             --tls 1.2|1.3    this version alone
+             --header traefik|envoy|none   how the certificate is passed on (traefik)
+
+cups, lns and front print their address, then what happens, and run until standard input ends.
+";
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let command = words.next().unwrap_or_default();
+    let rest: Vec<String> = words.collect();
+    if ["", "help", "-h", "--help"].contains(&command.as_str())
+        || rest.iter().any(|word| word == "-h" || word == "--help")
+    {
+        print!("{HELP}");
+        return ExitCode::from(if command.is_empty() { 2 } else { 0 });
+    }
+    match run(&command, &rest) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(Failure::Usage(what)) => {
+            eprintln!("mtls-lab: {what}\nmtls-lab --help shows what there is");
+            ExitCode::from(2)
+        }
+        Err(Failure::Work(what)) => {
+            eprintln!("mtls-lab: {what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a command did not come to its end.
+pub(crate) enum Failure {
+    /// The command line is wrong.
+    Usage(String),
+    /// Something it needs does not work.
+    Work(String),
+}
+
+impl Failure {
+    /// Says what was being done when an error came.
+    pub(crate) fn work(what: &str, error: &dyn std::fmt::Display) -> Self {
+        Self::Work(format!("{what}: {error}"))
+    }
+}
+
+fn run(command: &str, words: &[String]) -> Result<bool, Failure> {
+    let known = |values: &[&str], flags: &[&str]| Args::parse(words, values, flags);
+    match command {
+        "demo" => demo::run(&known(&["agent", "keep"], &[])?),
+        "pki" => stand::pki(&known(&["out", "eui"], &[])?),
+        "cups" => {
+            let values = [
+                "port",
+                "ca",
+                "api-key",
+                "eui",
+                "lns-uri",
+                "lns-trust",
+                "lns-key",
+            ];
+            stand::cups(&known(&values, &["canonical"])?)
+        }
+        "lns" => {
+            let values = ["port", "cert", "key", "token"];
+            stand::lns(&known(&values, &["discovery-ignores-token"])?)
+        }
+        "front" => {
+            let values = [
+                "port",
+                "cert",
+                "key",
+                "client-root",
+                "upstream",
+                "tls",
+                "header",
+            ];
+            stand::front(&known(&values, &[])?)
+        }
+        other => Err(Failure::Usage(format!("there is no command {other}"))),
+    }
+}

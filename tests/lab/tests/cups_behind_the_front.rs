@@ -16,6 +16,7 @@ use mtls_lab::cups::{Budget, Config, CupsDouble, Gateway, Refusal};
 use mtls_lab::front::{self, Front, Header};
 use mtls_lab::http::{Framing, RawAnswer};
 use mtls_lab::pki::Pair;
+use mtls_lab::tls::Versions;
 use serde_json::{Value, json};
 
 const KEY: &str = "NNSXS.ONE";
@@ -140,6 +141,24 @@ fn certificates_that_are_not_this_gateways_are_refused_where_they_are_in_the_fie
         house.cups.requests().len() == 1,
         "the proxy lets none of them through"
     );
+}
+
+#[test]
+fn either_tls_version_alone_accepts_and_refuses() {
+    for versions in [Versions::Tls12, Versions::Tls13] {
+        let house = House::new(|config| config.versions = versions);
+        let pki = &house.lab.pki;
+        assert_eq!(house.ask(&pki.device, "", &query()).0, 200);
+        let stream = connect(house.front.address(), &pki.server_root, None);
+        // With 1.2 the handshake itself fails, with 1.3 the first answer.
+        assert_eq!(stream.is_err(), versions == Versions::Tls12);
+        let answer = stream.and_then(|mut stream| ask(&mut stream, "GET", "/", "", ""));
+        assert!(answer.is_err());
+        assert_eq!(
+            (house.front.handshakes(), house.front.handshake_failures()),
+            (1, 1)
+        );
+    }
 }
 
 #[test]

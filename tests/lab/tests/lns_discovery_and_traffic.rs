@@ -1,7 +1,6 @@
 //! The LNS double answers discovery and traffic as The Things Stack does.
 #![expect(
     clippy::disallowed_methods,
-    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "what is missing fails the test"

@@ -98,6 +98,7 @@ pub struct LnsDouble {
 
 #[derive(Debug)]
 struct Shared {
+    config: Config,
     tls: Option<Mutex<Arc<ServerConfig>>>,
     state: Mutex<State>,
 }
@@ -130,7 +131,11 @@ impl LnsDouble {
             discovery_ignores_token: config.discovery_ignores_token,
             ..State::default()
         });
-        let shared = Arc::new(Shared { tls, state });
+        let shared = Arc::new(Shared {
+            config: config.clone(),
+            tls,
+            state,
+        });
         let served = Arc::clone(&shared);
         let listener =
             Listener::start(config.port, move |socket| session::serve(&socket, &served))?;
@@ -173,7 +178,7 @@ impl LnsDouble {
     /// Shows another certificate to connections from now on; nothing changes without TLS.
     pub fn replace_certificate(&self, pair: &Pair) {
         if let Some(tls) = &self.shared.tls {
-            *lock(tls) = tls::server(&pair.certificate, &pair.key, Versions::Both);
+            *lock(tls) = server_config(&self.shared.config, pair);
         }
     }
 

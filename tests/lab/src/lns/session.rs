@@ -50,31 +50,38 @@ fn websocket<S: Read + Write>(
     socket: &Socket,
     shared: &Shared,
 ) -> io::Result<()> {
-    let mut opening = Opening::default();
+    let (mut opening, mut session) = (Opening::default(), None);
     let gate = Gate {
         opening: &mut opening,
+        session: &mut session,
+        socket,
         shared,
     };
-    let mut websocket = tungstenite::accept_hdr(stream, gate)
-        .map_err(|error| io::Error::other(error.to_string()))?;
-    let fault = lock(&shared.state).fault.clone();
-    if let Fault::SilentAfterUpgrade(pause) = fault {
-        thread::sleep(pause);
-        return Ok(());
-    }
-    if opening.path == "/router-info" {
-        discovery(&mut websocket, &opening, scheme, &fault, shared)
-    } else {
-        let (number, eui) = lock(&shared.state).opened(&opening, socket);
-        let end = traffic(&mut websocket, number, shared);
+    let upgraded =
+        tungstenite::accept_hdr(stream, gate).map_err(|error| io::Error::other(error.to_string()));
+    let end = upgraded.and_then(|mut websocket| {
+        let fault = lock(&shared.state).fault.clone();
+        match (&session, fault) {
+            (_, Fault::SilentAfterUpgrade(pause)) => {
+                thread::sleep(pause);
+                Ok(())
+            }
+            (None, fault) => discovery(&mut websocket, &opening, scheme, &fault, shared),
+            (Some((number, _)), _) => traffic(&mut websocket, *number, shared),
+        }
+    });
+    if let Some((number, eui)) = session {
         lock(&shared.state).closed(&eui, number);
-        end
     }
+    end
 }
 
 /// Decides on the upgrade, as The Things Stack does: traffic before it, discovery after it.
 struct Gate<'a> {
     opening: &'a mut Opening,
+    /// The place and the gateway of an accepted traffic session.
+    session: &'a mut Option<(usize, String)>,
+    socket: &'a Socket,
     shared: &'a Shared,
 }
 
@@ -91,7 +98,12 @@ impl Callback for Gate<'_> {
         };
         let mut state = lock(&self.shared.state);
         match state.status(self.opening) {
-            101 => Ok(response),
+            101 => {
+                if traffic_eui(&self.opening.path).is_some() {
+                    *self.session = Some(state.opened(self.opening, self.socket));
+                }
+                Ok(response)
+            }
             status => {
                 state.refused(self.opening, status);
                 let mut refusal = ErrorResponse::new(None);

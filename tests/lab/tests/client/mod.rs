@@ -96,7 +96,7 @@ pub(crate) fn ask(
         .windows(4)
         .position(|four| four == b"\r\n\r\n")
         .unwrap_or(all.len());
-    let head = String::from_utf8_lossy(&all[..end]).into_owned();
+    let head = String::from_utf8_lossy(all.get(..end).unwrap_or(&all)).into_owned();
     let status = head
         .split(' ')
         .nth(1)
