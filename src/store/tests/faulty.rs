@@ -8,7 +8,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::store) enum Fault {
     /// The call does nothing (a write does half) and fails once.
     Once,
     /// The call does its work and then says that it failed, once.
@@ -19,7 +19,7 @@ pub(super) enum Fault {
     Full,
 }
 
-pub(super) struct FaultyDisk {
+pub(in crate::store) struct FaultyDisk {
     real: RealDisk,
     fault: Fault,
     left: Rc<Cell<u32>>,
@@ -27,7 +27,7 @@ pub(super) struct FaultyDisk {
 
 impl FaultyDisk {
     /// Fails at call `number`, counted from 1. The cell reaches 0 when the fault happens.
-    pub(super) fn new(dir: &Path, fault: Fault, number: u32) -> (Self, Rc<Cell<u32>>) {
+    pub(in crate::store) fn new(dir: &Path, fault: Fault, number: u32) -> (Self, Rc<Cell<u32>>) {
         let left = Rc::new(Cell::new(number));
         let real = RealDisk::open(dir, false).unwrap();
         let disk = Self {

@@ -9,6 +9,8 @@ mod faulty;
 mod interruption;
 mod power_cut;
 
+pub(super) use faulty::{Fault, FaultyDisk};
+
 use super::{Origin, SetContents, SetNumber, Store, StoreError};
 use crate::wire::credential::Credential;
 use std::fs;
@@ -91,6 +93,8 @@ fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
     files.sort();
     files
 }
+
+type Damage = fn(&Path);
 
 #[test]
 fn a_committed_set_is_there_after_a_restart() {
@@ -181,7 +185,7 @@ fn a_number_is_never_used_twice() {
 
 #[test]
 fn whatever_is_damaged_the_next_best_set_is_used() {
-    let damage: [(&str, fn(&Path)); 4] = [
+    let damage: [(&str, Damage); 4] = [
         ("missing", |path| fs::remove_file(path).unwrap()),
         ("empty", |path| fs::write(path, b"").unwrap()),
         ("zeros", |path| fs::write(path, [0; 99]).unwrap()),
