@@ -6,7 +6,7 @@
 )]
 
 use super::super::disk::{Access, RealDisk};
-use super::super::tests::{Fault, FaultyDisk, Scratch, contents};
+use super::super::tests::{Fault, FaultyDisk, Scratch, Step, contents, crash_everywhere, record};
 use super::{
     adopt, configured_eui, finish, render, render_on, signature_keys, version_text, warnings,
 };
@@ -87,6 +87,62 @@ fn interrupted_at_any_call_a_station_sees_the_old_set_or_the_new_and_the_next_ca
         }
         assert!(number > 20);
     }
+}
+
+fn files_of(number: u32) -> [Option<Vec<u8>>; 4] {
+    let contents = contents(number);
+    let credential = contents.tc.unwrap();
+    let parts = [
+        credential.trust(),
+        credential.certificate(),
+        credential.key(),
+    ];
+    let [trust, certificate, key] = parts.map(|part| Some(part.to_vec()));
+    [trust, certificate, key, Some(contents.tc_uri.into_bytes())]
+}
+
+#[test]
+fn a_call_that_finishes_an_interrupted_one_may_be_interrupted_itself() {
+    let stops = 1..36;
+    for (first, second) in stops
+        .clone()
+        .flat_map(|n| stops.clone().map(move |m| (n, m)))
+    {
+        let scratch = Scratch::new();
+        let home = scratch.path();
+        render(home, &contents(1)).unwrap();
+        for (number, stop) in [(2, first), (3, second)] {
+            let (disk, _) = FaultyDisk::new(home, Fault::Death, stop);
+            drop(render_on(&disk, home, &contents(number), Access::PRIVATE));
+        }
+        let copy = Scratch::new();
+        for entry in fs::read_dir(home).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        }
+        let seen = seen_by_station(copy.path());
+        let is_whole = (1..=3).any(|number| seen == files_of(number));
+        assert!(is_whole, "{first} {second}");
+        render(home, &contents(4)).unwrap();
+        assert_eq!(seen_by_station(home), files_of(4), "{first} {second}");
+    }
+}
+
+#[test]
+fn no_power_cut_leaves_a_station_with_a_mixed_set() {
+    let scratch = Scratch::new();
+    let steps = record(scratch.path(), |disk, note| {
+        for number in 1..=3 {
+            note(Step::Attempt(number));
+            render_on(&*disk, scratch.path(), &contents(number), Access::PRIVATE).unwrap();
+            note(Step::Acknowledge(number));
+        }
+    });
+    crash_everywhere(&steps, |home, numbers, what| {
+        let seen = seen_by_station(home);
+        let is_expected = |number: u32| number == 0 || seen == files_of(number);
+        assert!(numbers.into_iter().any(is_expected), "{what}");
+    });
 }
 
 #[test]
