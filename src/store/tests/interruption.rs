@@ -150,3 +150,30 @@ fn the_first_set_of_all_is_there_once_acknowledged() {
         number += 1;
     }
 }
+
+#[test]
+fn a_set_whose_commit_reported_failure_can_be_discarded_without_losing_the_one_before() {
+    let mut number = 1;
+    loop {
+        let scratch = Scratch::new();
+        let mut store = scratch.open();
+        confirmed(&mut store, 1);
+        super::commit(&mut store, 2);
+        let staged = store.stage(&contents(3), Origin::Cups, 3).unwrap();
+        drop(store);
+        let dir = scratch.path().join("store");
+        let (disk, left) = FaultyDisk::new(&dir, Fault::AfterTheFact, number);
+        if let Ok((mut store, _)) = Store::recover(Box::new(disk), &dir, None) {
+            let was_second = current(&store) == Some(contents(2));
+            if store.commit(staged).is_err() && was_second {
+                store.discard(staged).unwrap();
+                drop(store);
+                assert_eq!(current(&scratch.open()), Some(contents(2)), "{number}");
+            }
+        }
+        if left.get() > 0 {
+            break;
+        }
+        number += 1;
+    }
+}
