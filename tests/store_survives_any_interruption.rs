@@ -13,6 +13,7 @@ use mtls_agent::store::{Origin, SetContents, Store};
 use mtls_agent::wire::credential::Credential;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -113,7 +114,12 @@ fn rotate_and_kill(dir: &Path, after: Duration) -> u64 {
     first.recv_timeout(Duration::from_secs(60)).unwrap();
     thread::sleep(after);
     child.kill().unwrap();
-    child.wait().unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(
+        status.signal(),
+        Some(9),
+        "the child ended by itself: {status}"
+    );
     reader.join().unwrap()
 }
 

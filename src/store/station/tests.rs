@@ -14,7 +14,7 @@ use crate::store::StoreError;
 use crate::wire::credential::Credential;
 use crate::wire::eui::Eui64;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
 fn plant(home: &Path, files: &[(&str, &str)]) {
@@ -200,6 +200,19 @@ fn symbolic_links_are_refused_and_left_alone() {
         }
         assert!(home.join(name).is_symlink());
     }
+}
+
+#[test]
+fn files_made_by_root_belong_to_whom_the_home_belongs() {
+    let scratch = Scratch::new();
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    chown(scratch.path(), Some(1234), Some(5678)).unwrap();
+    render(scratch.path(), &contents(1)).unwrap();
+    let facts = scratch.path().join("tc.key").metadata().unwrap();
+    assert_eq!((facts.uid(), facts.gid()), (1234, 5678));
+    assert_eq!(facts.mode() & 0o777, 0o600);
 }
 
 #[test]
