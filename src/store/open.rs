@@ -67,10 +67,9 @@ impl Store {
         let mut survey = survey(&*disk, dir)?;
         recover::sweep(&*disk, &mut survey);
         let mut notes = core::mem::take(&mut survey.notes);
+        let (_, is_damaged) = Quarantine::read(&*disk);
         let mut store = Self::surveyed(disk, dir, survey, lock)?;
         store.is_read_only = false;
-        let (quarantine, is_damaged) = Quarantine::read(&*store.disk);
-        store.quarantine = quarantine;
         if is_damaged {
             notes.push("QUARANTINE cannot be read and counts as empty".to_owned());
         }
@@ -87,6 +86,7 @@ impl Store {
         survey: Survey,
         lock: Option<Lock>,
     ) -> Result<Self, StoreError> {
+        let (quarantine, _) = Quarantine::read(&*disk);
         let mut store = Self {
             dir: dir.to_owned(),
             disk,
@@ -97,7 +97,7 @@ impl Store {
             current: None,
             good: survey.good,
             highest: survey.highest,
-            quarantine: Quarantine::default(),
+            quarantine,
             is_unsettled: survey.rewrite_current,
         };
         store.current = survey
