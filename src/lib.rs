@@ -15,4 +15,12 @@
 
 pub mod agent;
 pub mod config;
+#[cfg(feature = "daemon")]
+pub mod daemon;
+#[cfg(feature = "daemon")]
+pub mod identity;
+#[cfg(feature = "daemon")]
+pub mod limits;
+#[cfg(feature = "daemon")]
+pub mod store;
 pub mod wire;

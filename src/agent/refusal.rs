@@ -159,6 +159,36 @@ impl Refusal<'_> {
     }
 }
 
+/// What an error text inside discovery means. The texts are The Things Stack's; an unknown
+/// one only delays, because it need not speak about the credentials.
+#[must_use]
+pub fn discovery_refused(peer: &str, text: &str) -> Failure {
+    let lower = text.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let message = format!("the LNS {peer} answers: {text}");
+    if says(&[
+        "unauthorized",
+        "unauthenticated",
+        "forbidden",
+        "permission",
+        "denied",
+        "api key",
+    ]) {
+        return Failure::new(Class::NotAuthorised, "lns_error", message)
+            .with_hint("the LNS does not accept the key in this set: check its rights");
+    }
+    if says(&[
+        "not provisioned",
+        "not found",
+        "not registered",
+        "empty router",
+    ]) {
+        return Failure::new(Class::NotRegistered, "lns_error", message)
+            .with_hint("register this gateway's EUI on the LNS");
+    }
+    Failure::new(Class::ServerFault, "lns_error", message)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Class, Refusal};

@@ -1,0 +1,82 @@
+//! Decides: the first half of a cycle: ask CUPS, stage what it offers.
+
+use super::event::{ExchangeId, SetId};
+use super::failure::Failure;
+use super::proving::Staged;
+use super::{Action, Actions, Agent, Identity, Phase, Report};
+
+impl Agent {
+    pub(super) fn ask_now(&mut self, out: &mut Actions) {
+        assert!(
+            self.now >= self.refused_until,
+            "a refusal waits as long as its class demands"
+        );
+        let id = self.new_exchange();
+        self.asked = true;
+        self.identity_fresh = false;
+        self.last_ask = Some(self.now);
+        self.attempts = self.attempts.saturating_add(1);
+        self.enter(Phase::Asking { id });
+        out.push(Action::Exchange { id });
+    }
+
+    pub(super) fn ask_failed(&mut self, failure: Failure, out: &mut Actions) {
+        self.plan_retry(&failure);
+        self.conclude(Report::Failed { failure }, out);
+    }
+
+    /// CUPS wants nothing else than CURRENT: a trial that is due belongs to this cycle.
+    pub(super) fn unchanged(&mut self, out: &mut Actions) {
+        self.succeeded();
+        self.withdraw(None, out);
+        let trial_due = self
+            .trial
+            .as_ref()
+            .is_some_and(|trial| trial.allows(self.now));
+        if trial_due && self.identity == Identity::Loaded {
+            self.try_current(out);
+        } else {
+            self.conclude(Report::Unchanged, out);
+        }
+    }
+
+    pub(super) fn offered(&mut self, id: ExchangeId, out: &mut Actions) {
+        self.enter(Phase::Staging { id });
+        out.push(Action::Stage { id });
+    }
+
+    /// Durable on disk: only now may it be shown to a server.
+    pub(super) fn staged(&mut self, set: SetId, out: &mut Actions) {
+        if Some(set) == self.current {
+            return self.unchanged(out);
+        }
+        self.withdraw(Some(set), out);
+        if self.staged.is_none() {
+            self.staged = Some(Staged::new(set, self.now));
+        }
+        self.prove_or_commit(set, out);
+    }
+
+    pub(super) fn refused(&mut self, failure: Failure, out: &mut Actions) {
+        self.plan_retry(&failure);
+        self.conclude(Report::Refused { failure }, out);
+    }
+
+    /// Drops the staged set that CUPS no longer offers. Not one that a failed commit may
+    /// have made CURRENT: that one is committed again instead.
+    fn withdraw(&mut self, offered: Option<SetId>, out: &mut Actions) {
+        let Some(staged) = self.staged.as_ref() else {
+            return;
+        };
+        let set = staged.set;
+        if Some(set) == offered {
+            return;
+        }
+        if !staged.commit_tried {
+            self.discard(set, false, out);
+        } else if offered.is_none() {
+            return;
+        }
+        self.staged = None;
+    }
+}

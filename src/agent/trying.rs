@@ -1,0 +1,208 @@
+//! Decides: whether CURRENT, proved once before the commit, stays good: the trial.
+//!
+//! GOOD moves only after a second proof, at the first cycle between ten minutes and one
+//! hour after the commit. Three refusals over a quarter of an hour lead back to GOOD.
+
+use core::time::Duration;
+
+use super::event::SetId;
+use super::failure::{Failure, Waiting};
+use super::waiting::{Backoff, Deadline, REFUSAL_FLOOR, Reason};
+use super::{Action, Actions, Agent, Moment, Phase, Report};
+
+const TRIAL_EARLIEST: Duration = Duration::from_secs(10 * 60);
+const TRIAL_LATEST: Duration = Duration::from_secs(60 * 60);
+const REFUSALS_TO_REVERT: u32 = 3;
+const REFUSALS_SPREAD: Duration = Duration::from_secs(15 * 60);
+
+/// CURRENT while it is not GOOD.
+#[derive(Debug, Clone)]
+pub(super) struct Trial {
+    set: SetId,
+    not_before: Moment,
+    due: Moment,
+    proofs: Backoff,
+    refusals: u32,
+    first_refusal: Moment,
+    last_failure: Option<Failure>,
+}
+
+impl Trial {
+    pub(super) fn after_commit(set: SetId, now: Moment) -> Self {
+        Self::new(set, now.plus(TRIAL_EARLIEST), now.plus(TRIAL_LATEST))
+    }
+
+    /// When the commit was is forgotten: the first cycle may try it.
+    pub(super) fn at_start(set: SetId, now: Moment) -> Self {
+        Self::new(set, now, now.plus(TRIAL_LATEST))
+    }
+
+    pub(super) fn allows(&self, now: Moment) -> bool {
+        now >= self.not_before
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline {
+            at: self.due,
+            reason: Reason::Trial,
+        }
+    }
+
+    fn new(set: SetId, not_before: Moment, due: Moment) -> Self {
+        Self {
+            set,
+            not_before,
+            due,
+            proofs: Backoff::default(),
+            refusals: 0,
+            first_refusal: not_before,
+            last_failure: None,
+        }
+    }
+
+    fn count_refusal(&mut self, now: Moment) {
+        if self.refusals == 0 {
+            self.first_refusal = now;
+        }
+        self.refusals = self.refusals.saturating_add(1);
+    }
+
+    fn is_lost(&self, now: Moment) -> bool {
+        self.refusals >= REFUSALS_TO_REVERT && now.since(self.first_refusal) >= REFUSALS_SPREAD
+    }
+}
+
+impl Agent {
+    pub(super) fn try_current(&mut self, out: &mut Actions) {
+        let Some(trial) = self.trial.as_ref() else {
+            return;
+        };
+        assert!(
+            trial.allows(self.now),
+            "a trial waits as long as its class demands"
+        );
+        let set = trial.set;
+        if trial.is_lost(self.now) {
+            // The store could not revert the last time.
+            return self.revert(set, out);
+        }
+        if !self.settings.prove {
+            return self.confirm(set, false, out);
+        }
+        let id = self.new_exchange();
+        self.enter(Phase::Trying { id, set });
+        out.push(Action::Prove { id, set });
+    }
+
+    pub(super) fn trial_failed(&mut self, set: SetId, failure: Failure, out: &mut Actions) {
+        let now = self.now;
+        let mut lost = false;
+        if let Some(trial) = self.trial.as_mut() {
+            trial.last_failure = Some(failure.clone());
+            if failure.class.condemns_credentials() {
+                trial.count_refusal(now);
+                lost = trial.is_lost(now);
+            }
+        }
+        if lost {
+            self.revert(set, out);
+        } else {
+            self.trial_delayed(set, failure, out);
+        }
+    }
+
+    pub(super) fn trial_delayed(&mut self, set: SetId, failure: Failure, out: &mut Actions) {
+        self.try_later(&failure);
+        self.conclude(Report::TrialFailed { set, failure }, out);
+    }
+
+    /// `to` is what CURRENT names now. Nothing, or the very set on trial: there was no GOOD,
+    /// and a set that may yet work is better than none.
+    pub(super) fn reverted(&mut self, from: SetId, to: Option<SetId>, out: &mut Actions) {
+        let failure = self
+            .trial
+            .as_ref()
+            .and_then(|trial| trial.last_failure.clone());
+        let failure = failure.unwrap_or_else(super::no_answer);
+        match to {
+            Some(to) if to != from => {
+                self.current = Some(to);
+                self.good = Some(to);
+                self.trial = None;
+                self.forget_staged(to);
+                self.discard(from, true, out);
+                out.push(Action::Export { set: to });
+                self.conclude(Report::RolledBack { from, to, failure }, out);
+            }
+            _ => {
+                if let Some(trial) = self.trial.as_mut() {
+                    trial.refusals = 0;
+                }
+                self.trial_delayed(from, failure, out);
+            }
+        }
+    }
+
+    pub(super) fn confirm(&mut self, set: SetId, rotated: bool, out: &mut Actions) {
+        self.enter(Phase::Confirming { set, rotated });
+        out.push(Action::Confirm { set });
+    }
+
+    pub(super) fn confirmed(&mut self, set: SetId, rotated: bool, out: &mut Actions) {
+        self.good = Some(set);
+        self.trial = None;
+        self.last_success = Some(self.now);
+        let report = if rotated {
+            Report::Rotated { set }
+        } else {
+            Report::Confirmed { set }
+        };
+        self.conclude(report, out);
+    }
+
+    /// CURRENT works but GOOD did not move: confirm it again later.
+    pub(super) fn confirm_failed(
+        &mut self,
+        set: SetId,
+        rotated: bool,
+        failure: Failure,
+        out: &mut Actions,
+    ) {
+        if rotated {
+            self.trial = Some(Trial::after_commit(set, self.now));
+            out.push(Action::Report(Report::StoreTroubled { failure }));
+            self.conclude(Report::Rotated { set }, out);
+        } else {
+            self.try_later(&failure);
+            self.conclude(Report::Failed { failure }, out);
+        }
+    }
+
+    fn revert(&mut self, set: SetId, out: &mut Actions) {
+        self.enter(Phase::Reverting { set });
+        out.push(Action::Revert);
+    }
+
+    fn try_later(&mut self, failure: &Failure) {
+        let now = self.now;
+        if let Some(trial) = self.trial.as_mut() {
+            let wait = trial.proofs.wait(failure, &self.settings, &mut self.random);
+            trial.due = now.plus(wait);
+            trial.not_before = match failure.class.waiting() {
+                Waiting::Refusal => now.plus(REFUSAL_FLOOR),
+                Waiting::Clock | Waiting::Transport => trial.due,
+            };
+        }
+    }
+
+    /// A staged set that turns out to be CURRENT needs no proof any more.
+    fn forget_staged(&mut self, current: SetId) {
+        if self
+            .staged
+            .as_ref()
+            .is_some_and(|staged| staged.set == current)
+        {
+            self.staged = None;
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Acts: the checks of received credentials that need certificates read and keys loaded.
+//!
+//! After the grammar (`wire`) and before the policy: is the trust part a certificate that can
+//! be an anchor and is not over, is the pair a pair. `reference/cups-lns.md` section 7.
+
+use crate::identity::{anchors, pair};
+use crate::wire::credential::{Credential, Method};
+use crate::wire::error::{Code, DecodeError};
+use crate::wire::x509::Facts;
+
+/// Least time that a new trust anchor must still be valid, seconds.
+const VALIDITY_LEFT_S_MIN: u64 = 3600;
+
+/// Checks one received credential set; `now_s` is the effective time.
+pub fn check(credential: &Credential, now_s: u64) -> Result<(), DecodeError> {
+    let anchor = Facts::read(credential.trust())
+        .filter(|_| anchors::from_trust(credential.trust()).is_some_and(|roots| !roots.is_empty()));
+    let Some(anchor) = anchor else {
+        let what = "credential: the trust part is not a certificate that can be an anchor";
+        return Err(DecodeError::of(Code::CredTrustTag, what));
+    };
+    // The start of validity is not looked at: this clock may be behind, and it costs nothing.
+    if anchor.not_after_s < now_s.saturating_add(VALIDITY_LEFT_S_MIN) {
+        let what = format!(
+            "credential: the trust certificate {:?} is over or nearly so",
+            anchor.subject
+        );
+        return Err(DecodeError::of(Code::CredTrustValidity, what));
+    }
+    if credential.method() == Method::Mutual {
+        check_pair(credential)
+    } else {
+        Ok(())
+    }
+}
+
+fn check_pair(credential: &Credential) -> Result<(), DecodeError> {
+    let Some(facts) = Facts::read(credential.certificate()) else {
+        let what = "credential: the certificate part is not a certificate";
+        return Err(DecodeError::of(Code::CredCertificate, what));
+    };
+    let Some(signer) = pair::signer_from_der(credential.key()) else {
+        let what = format!(
+            "credential: the private key ({}) cannot be used here",
+            facts.key
+        );
+        return Err(DecodeError::of(Code::CredKeyTag, what));
+    };
+    if pair::belong_together(signer.as_ref(), &facts) {
+        return Ok(());
+    }
+    let what = "credential: the private key does not belong to the certificate";
+    Err(DecodeError::of(Code::CredKeyMismatch, what))
+}

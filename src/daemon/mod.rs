@@ -1,0 +1,11 @@
+//! Acts: the loop, the worker thread, TLS, HTTP, WebSocket, sockets, signals, the only clock.
+
+pub mod accept;
+pub mod clock;
+pub mod cups;
+pub mod dial;
+pub mod discovery;
+pub mod http;
+pub mod session;
+pub mod tls;
+pub mod update;

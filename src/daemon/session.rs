@@ -1,0 +1,310 @@
+//! Acts: one connection, TLS or plain, with a deadline on every call.
+//!
+//! In TLS 1.3 a server refuses the client's certificate after the handshake, while we are
+//! already writing; the write then fails with "broken pipe" although the alert that says why
+//! lies unread in the socket. So after any failure the read side is drained and rustls is
+//! asked again. `reference/proxies.md` section 3.3.
+
+use core::fmt;
+use std::io::{self, Error, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, HandshakeKind, ProtocolVersion};
+
+use super::clock::Cutoff;
+use super::dial::{self, DialError};
+use super::tls::{self, Observed, TlsAccess};
+use crate::agent::evidence::{Evidence, SocketFault, Stage, TlsFault};
+use crate::limits::DRAIN_MAX;
+use crate::wire::uri::ServerUri;
+
+/// A connection whose handshake is done.
+pub struct Session {
+    socket: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+    observed: Option<Arc<Observed>>,
+    cutoff: Cutoff,
+    // The far side has answered and closed its ears: reading goes on, writing is over.
+    is_write_over: bool,
+}
+
+/// Why a connection failed, and what was seen of it until then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionError {
+    /// How far it came.
+    pub stage: Stage,
+    /// What rustls said.
+    pub tls: Option<TlsFault>,
+    /// What the socket said.
+    pub socket: SocketFault,
+    /// What was seen.
+    pub seen: Seen,
+}
+
+/// What is known of a handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent observation"
+)]
+pub struct Seen {
+    /// Finished, and not a resumption.
+    pub is_full_handshake: bool,
+    /// TLS 1.3.
+    pub is_tls13: bool,
+    /// The server asked for a client certificate.
+    pub certificate_requested: bool,
+    /// None of its signature schemes fitted our key.
+    pub scheme_mismatch: bool,
+}
+
+impl Session {
+    /// Connects and, for a secure address, finishes the TLS handshake.
+    pub fn open(
+        uri: &ServerUri,
+        access: &TlsAccess,
+        connect: Cutoff,
+        total: Cutoff,
+    ) -> Result<Self, SessionError> {
+        let early = |stage, socket| SessionError {
+            stage,
+            tls: None,
+            socket,
+            seen: Seen::default(),
+        };
+        let socket = dial::dial(uri.host(), uri.port(), connect)
+            .map_err(|DialError { stage, fault }| early(stage, fault))?;
+        let mut session = Self {
+            socket,
+            tls: None,
+            observed: None,
+            cutoff: connect,
+            is_write_over: false,
+        };
+        if uri.is_secure() {
+            let tls_error = |error: &rustls::Error| SessionError {
+                tls: Some(tls::fault_of(error)),
+                ..early(Stage::Handshake, SocketFault::Other)
+            };
+            let (config, observed) = access.client_config().map_err(|error| tls_error(&error))?;
+            let name = ServerName::try_from(uri.host().to_owned())
+                .map_err(|_| early(Stage::Handshake, SocketFault::NoSuchName))?;
+            let connection =
+                ClientConnection::new(config, name).map_err(|error| tls_error(&error))?;
+            session.tls = Some(Box::new(connection));
+            session.observed = Some(observed);
+            if let Err(error) = session.handshake() {
+                return Err(SessionError::from_io(
+                    &error,
+                    Stage::Handshake,
+                    session.seen(),
+                ));
+            }
+        }
+        session.cutoff = total;
+        Ok(session)
+    }
+
+    /// What is known of the handshake.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        let tls = self.tls.as_deref();
+        let observed = self.observed.as_deref();
+        Seen {
+            is_full_handshake: tls
+                .and_then(|tls| tls.handshake_kind())
+                .is_some_and(|kind| {
+                    matches!(
+                        kind,
+                        HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest
+                    )
+                }),
+            is_tls13: tls.and_then(|tls| tls.protocol_version()) == Some(ProtocolVersion::TLSv1_3),
+            certificate_requested: observed.is_some_and(Observed::requested),
+            scheme_mismatch: observed.is_some_and(Observed::scheme_mismatch),
+        }
+    }
+
+    /// Sets the deadline of the calls that follow.
+    pub fn set_cutoff(&mut self, cutoff: Cutoff) {
+        self.cutoff = cutoff;
+    }
+
+    /// Sends a polite end of the TLS connection, without waiting.
+    pub fn close(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = tls.write_tls(&mut self.socket);
+        }
+    }
+
+    fn handshake(&mut self) -> io::Result<()> {
+        while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+            self.send()?;
+            if self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) && !self.receive()? {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        self.send()
+    }
+
+    /// Sends what rustls has to send; on failure asks the read side for the reason.
+    fn send(&mut self) -> io::Result<()> {
+        while !self.is_write_over {
+            self.arm()?;
+            let Some(tls) = self.tls.as_mut().filter(|tls| tls.wants_write()) else {
+                break;
+            };
+            if let Err(error) = tls.write_tls(&mut self.socket) {
+                let reason = self.reason_behind(error);
+                if !self.has_plaintext() {
+                    return Err(reason);
+                }
+                // An answer came before all was sent, such as nginx's 400: read it.
+                self.is_write_over = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives once and lets rustls work on it; `false` at the end of the stream.
+    fn receive(&mut self) -> io::Result<bool> {
+        self.arm()?;
+        let Some(tls) = self.tls.as_mut() else {
+            return Ok(false);
+        };
+        match tls.read_tls(&mut self.socket) {
+            Ok(0) => Ok(false),
+            Ok(_) => match tls.process_new_packets() {
+                Ok(_) => Ok(true),
+                Err(error) => {
+                    // Tell the server why, as far as the socket still takes it.
+                    let _ = tls.write_tls(&mut self.socket);
+                    Err(Error::new(ErrorKind::InvalidData, error))
+                }
+            },
+            Err(error) => Err(self.reason_behind(error)),
+        }
+    }
+
+    /// Reads what the server sent before it closed: the alert precedes the reset.
+    fn reason_behind(&mut self, error: Error) -> Error {
+        let Some(tls) = self.tls.as_mut() else {
+            return error;
+        };
+        if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) {
+            return error;
+        }
+        let limit = Cutoff::after(DRAIN_MAX).or_earlier(self.cutoff);
+        while let Some(left) = limit.left() {
+            if self.socket.set_read_timeout(Some(left)).is_err() {
+                break;
+            }
+            match tls.read_tls(&mut self.socket) {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+            if let Err(reason) = tls.process_new_packets() {
+                return Error::new(ErrorKind::InvalidData, reason);
+            }
+        }
+        error
+    }
+
+    fn has_plaintext(&mut self) -> bool {
+        let state = self.tls.as_mut().map(|tls| tls.process_new_packets());
+        matches!(state, Some(Ok(state)) if state.plaintext_bytes_to_read() > 0)
+    }
+
+    /// Puts the time that is left on the socket.
+    fn arm(&self) -> io::Result<()> {
+        let left = self.cutoff.left().ok_or(ErrorKind::TimedOut)?;
+        self.socket.set_read_timeout(Some(left))?;
+        self.socket.set_write_timeout(Some(left))
+    }
+}
+
+impl SessionError {
+    /// Turns an I/O error of a session into what is known of its end.
+    #[must_use]
+    pub fn from_io(error: &Error, stage: Stage, seen: Seen) -> Self {
+        let reason = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        Self {
+            stage,
+            tls: reason.map(tls::fault_of),
+            socket: dial::fault_of(error),
+            seen,
+        }
+    }
+
+    /// Completes the evidence with what only the caller knows.
+    #[must_use]
+    pub fn evidence(
+        &self,
+        peer: String,
+        own_certificate_valid: bool,
+        clock_sane: bool,
+    ) -> Evidence {
+        Evidence {
+            peer,
+            stage: self.stage,
+            is_full_handshake: self.seen.is_full_handshake,
+            is_tls13: self.seen.is_tls13,
+            certificate_requested: self.seen.certificate_requested,
+            scheme_mismatch: self.seen.scheme_mismatch,
+            tls: self.tls.clone(),
+            socket: self.socket,
+            own_certificate_valid,
+            clock_sane,
+            silent_closes: 0,
+        }
+    }
+}
+
+impl Read for Session {
+    /// Waits for octets; 0 is an orderly end. An end without `close_notify` is an error.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.tls.is_none() {
+            self.arm()?;
+            return self.socket.read(buffer);
+        }
+        loop {
+            if let Some(tls) = self.tls.as_mut() {
+                match tls.reader().read(buffer) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    result => return result,
+                }
+            }
+            self.send()?;
+            self.receive()?;
+        }
+    }
+}
+
+impl Write for Session {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let Some(tls) = self.tls.as_mut() else {
+            self.arm()?;
+            return self.socket.write(octets);
+        };
+        let taken = tls.writer().write(octets)?;
+        self.send()?;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("seen", &self.seen())
+            .finish_non_exhaustive()
+    }
+}

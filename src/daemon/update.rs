@@ -1,0 +1,150 @@
+//! Acts: takes the update segment of an answer off the wire, and verifies its signature.
+//!
+//! The data is hashed as it passes and goes to a file only when updates are on; a gateway
+//! with little memory never holds it. Never run unsigned, never by another key than the one
+//! the signature names, never under a name that others can guess or write.
+//! `reference/cups-lns.md` section 2.4.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::wire::cups::answer::Signature;
+use crate::wire::error::{Code, DecodeError};
+
+/// The file below the data directory that holds an update while it is checked and run.
+const FILE: &str = "update/update.bin";
+
+/// Where update data goes.
+pub struct Sink {
+    hash: Hash,
+    file: Option<(File, PathBuf)>,
+}
+
+impl Sink {
+    /// Opens a sink; with a data directory the octets are kept, otherwise only hashed.
+    pub fn open(data_dir: Option<&Path>) -> io::Result<Self> {
+        let file = data_dir.map(create).transpose()?;
+        Ok(Self {
+            hash: Hash::new(),
+            file,
+        })
+    }
+
+    /// Takes some octets.
+    pub fn take(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.hash.take(octets);
+        match &mut self.file {
+            Some((file, _)) => file.write_all(octets),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the data and checks the signature over it. Returns the file, if one was kept and
+    /// is good; a bad one is removed.
+    pub fn finish(
+        self,
+        signature: Option<&Signature>,
+        keys: &[Vec<u8>],
+    ) -> Result<Option<PathBuf>, DecodeError> {
+        let verdict = match signature {
+            None => {
+                let what = "update: it is not signed";
+                Err(DecodeError::of(Code::UpdateUnsigned, what))
+            }
+            Some(signature) => self.hash.verify(signature, keys),
+        };
+        let Some((file, path)) = self.file else {
+            return verdict.map(|()| None);
+        };
+        let synced = file.sync_all();
+        if verdict.is_err() || synced.is_err() {
+            let _ = fs::remove_file(&path);
+        }
+        verdict?;
+        synced.map_err(|error| {
+            DecodeError::of(
+                Code::UpdateTooLarge,
+                format!("update: it cannot be stored: {error}"),
+            )
+        })?;
+        Ok(Some(path))
+    }
+}
+
+fn create(data_dir: &Path) -> io::Result<(File, PathBuf)> {
+    let path = data_dir.join(FILE);
+    if let Some(folder) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o700)
+        .open(&path)?;
+    Ok((file, path))
+}
+
+#[cfg(feature = "updates")]
+struct Hash(sha2::Sha512);
+
+#[cfg(feature = "updates")]
+impl Hash {
+    fn new() -> Self {
+        Self(sha2::Digest::new())
+    }
+
+    fn take(&mut self, octets: &[u8]) {
+        sha2::Digest::update(&mut self.0, octets);
+    }
+
+    fn verify(&self, signature: &Signature, keys: &[Vec<u8>]) -> Result<(), DecodeError> {
+        use p256::ecdsa::signature::hazmat::PrehashVerifier;
+
+        let refused = |what: String| DecodeError::of(Code::UpdateSignature, what);
+        // Station tries every key and ignores the CRC; the signature names one, so only it.
+        let key = keys
+            .iter()
+            .find(|key| crc32fast::hash(key) == signature.key_crc);
+        let key = key.ok_or_else(|| {
+            refused(format!(
+                "update: no installed key has the CRC {:08x}",
+                signature.key_crc
+            ))
+        })?;
+        let point = [&[4_u8][..], key].concat();
+        let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&point)
+            .map_err(|_| refused("update: the installed key is not a P-256 point".to_owned()))?;
+        let parsed = p256::ecdsa::Signature::from_der(&signature.der)
+            .map_err(|_| refused("update: the signature is not DER".to_owned()))?;
+        let digest = sha2::Digest::finalize(self.0.clone());
+        key.verify_prehash(&digest, &parsed)
+            .map_err(|_| refused("update: the signature does not fit the data".to_owned()))
+    }
+}
+
+#[cfg(not(feature = "updates"))]
+struct Hash;
+
+#[cfg(not(feature = "updates"))]
+impl Hash {
+    const fn new() -> Self {
+        Self
+    }
+
+    fn take(&mut self, _: &[u8]) {}
+
+    #[expect(clippy::unused_self, reason = "the same interface as with the feature")]
+    fn verify(&self, _: &Signature, _: &[Vec<u8>]) -> Result<(), DecodeError> {
+        let what = "update: this build cannot verify signatures";
+        Err(DecodeError::of(Code::UpdateSignature, what))
+    }
+}

@@ -1,0 +1,79 @@
+//! Proves: reads the identity's files, with a bound and a look at who else can.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::error::{Fault, IdentityError};
+
+/// Largest identity file: a chain of RSA-4096 certificates has about 10 KiB.
+const FILE_OCTETS_MAX: u64 = 64 * 1024;
+
+/// Reads a file of at most 64 KiB.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    let file = open(path)?;
+    read(file, path).map(|octets| octets.to_vec())
+}
+
+/// Reads a private key file. It must belong to root or to us, and to nobody else.
+pub(super) fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+    let fail = |fault| IdentityError {
+        path: path.to_owned(),
+        fault,
+    };
+    let file = open(path)?;
+    // On the open file, not on the path: nobody can swap it in between.
+    let metadata = file.metadata().map_err(|error| fail(unreadable(&error)))?;
+    if metadata.uid() != 0 && metadata.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(fail(Fault::Owner(metadata.uid())));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return Err(fail(Fault::Permissions(metadata.mode() & 0o7777)));
+    }
+    read(file, path)
+}
+
+fn open(path: &Path) -> Result<File, IdentityError> {
+    let fail = |fault| IdentityError {
+        path: path.to_owned(),
+        fault,
+    };
+    let file = File::open(path).map_err(|error| {
+        fail(if error.kind() == ErrorKind::NotFound {
+            Fault::Missing
+        } else {
+            unreadable(&error)
+        })
+    })?;
+    let metadata = file.metadata().map_err(|error| fail(unreadable(&error)))?;
+    if !metadata.is_file() {
+        return Err(fail(Fault::Unreadable("it is not a file".to_owned())));
+    }
+    Ok(file)
+}
+
+fn read(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+    let fail = |fault| IdentityError {
+        path: path.to_owned(),
+        fault,
+    };
+    let mut octets = Zeroizing::new(Vec::with_capacity(4096));
+    file.take(FILE_OCTETS_MAX.saturating_add(1))
+        .read_to_end(&mut octets)
+        .map_err(|error| fail(unreadable(&error)))?;
+    if u64::try_from(octets.len()).unwrap_or(u64::MAX) > FILE_OCTETS_MAX {
+        return Err(fail(Fault::TooLarge));
+    }
+    Ok(octets)
+}
+
+fn unreadable(error: &std::io::Error) -> Fault {
+    let why = match error.kind() {
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    };
+    Fault::Unreadable(why)
+}

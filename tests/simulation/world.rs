@@ -1,0 +1,387 @@
+//! A CUPS, an LNS, a store and a shell, with faults.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use mtls_agent::agent::failure::{Class, Failure};
+use mtls_agent::agent::{Action, By, Event, ExchangeId, Moment, Report, SetId, Settings};
+
+use crate::chance::Chance;
+use crate::watch::Watched;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What happened in a run; equal for equal seeds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) steps: u64,
+    pub(crate) rotated: u64,
+    pub(crate) confirmed: u64,
+    pub(crate) refused: u64,
+    pub(crate) rolled_back: u64,
+    pub(crate) delayed: u64,
+    pub(crate) restarts: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.rotated += other.rotated;
+        self.confirmed += other.confirmed;
+        self.refused += other.refused;
+        self.rolled_back += other.rolled_back;
+        self.delayed += other.delayed;
+        self.restarts += other.restarts;
+    }
+}
+
+/// The content of a credential set; two sets with the same content are the same octets.
+type Content = u64;
+
+#[derive(Default)]
+struct Store {
+    sets: BTreeMap<SetId, Content>,
+    current: Option<SetId>,
+    good: Option<SetId>,
+    quarantine: BTreeSet<Content>,
+    next: u64,
+}
+
+struct World {
+    chance: Chance,
+    settings: Settings,
+    seed: u64,
+    watched: Watched,
+    store: Store,
+    /// What CUPS wants the device to have, and what the LNS accepts.
+    wanted: Content,
+    accepted: BTreeSet<Content>,
+    offered: BTreeMap<ExchangeId, Content>,
+    reply: Option<(Moment, Event)>,
+    clock_set: Moment,
+    /// Percent of exchanges that fail, of store acts that fail.
+    network_faults: u64,
+    store_faults: u64,
+    proofs: BTreeSet<Content>,
+    tally: Tally,
+}
+
+pub(crate) fn run(seed: u64, steps: u32) -> Tally {
+    let mut world = World::new(seed);
+    world.boot(false);
+    for _ in 0..steps {
+        world.turn();
+        world.check();
+    }
+    world.calm_down();
+    world.tally.steps += world.watched.steps;
+    world.tally
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let settings = Settings {
+            prove: !chance.percent(10),
+            ..Settings::default()
+        };
+        Self {
+            watched: Watched::new(settings, seed, Moment::default()),
+            settings,
+            seed,
+            store: Store::default(),
+            wanted: 1,
+            accepted: BTreeSet::from([1]),
+            offered: BTreeMap::new(),
+            reply: None,
+            clock_set: Moment::default(),
+            network_faults: chance.pick(&[0, 5, 30, 70]),
+            store_faults: chance.pick(&[0, 0, 3, 15]),
+            proofs: BTreeSet::new(),
+            tally: Tally::default(),
+            chance,
+        }
+    }
+
+    /// Loses the machine, keeps the store, as a power cut or a restart does.
+    fn boot(&mut self, again: bool) {
+        self.tally.steps += self.watched.steps;
+        self.tally.restarts += u64::from(again);
+        let now = self.watched.now;
+        let seed = self.seed.wrapping_add(self.tally.restarts);
+        self.watched = Watched::new(self.settings, seed, now);
+        self.reply = None;
+        self.clock_set = now.plus(self.chance.seconds(300));
+        let current = self.store.current;
+        let proven = current.is_some() && current == self.store.good;
+        let boot_delay_wanted = self.chance.percent(50);
+        self.feed(Event::Started {
+            current,
+            proven,
+            boot_delay_wanted,
+        });
+    }
+
+    /// Whatever comes first: the worker's answer, the deadline, or an act of the world.
+    fn turn(&mut self) {
+        if self.chance.percent(8) {
+            self.happen();
+        }
+        let deadline = self.watched.agent.deadline().map(|deadline| deadline.at);
+        let replied = self
+            .reply
+            .take_if(|(at, _)| deadline.is_none_or(|due| *at <= due));
+        let (at, event) = match (replied, deadline) {
+            (Some(reply), _) => reply,
+            (None, Some(due)) => (due, Event::DeadlinePassed),
+            (None, None) => return self.boot(true),
+        };
+        self.watched.now = self.watched.now.max(at);
+        self.feed(event);
+    }
+
+    fn happen(&mut self) {
+        let later = self.watched.now.plus(self.chance.seconds(1800));
+        if self
+            .watched
+            .agent
+            .deadline()
+            .is_some_and(|deadline| later < deadline.at)
+        {
+            self.watched.now = later;
+        }
+        match self.chance.below(16) {
+            0..5 => self.rotate(),
+            5 | 6 => self.revoke(),
+            7 => self.boot(true),
+            8 => self.network_faults = self.chance.pick(&[0, 0, 5, 50, 100]),
+            9 => self.store_faults = self.chance.pick(&[0, 0, 3, 30]),
+            10 => self.feed(Event::RefreshRequested { by: By::Operator }),
+            11 | 12 => self.feed(Event::RefreshRequested { by: By::Link }),
+            13 => self.feed(Event::IdentityUnusable {
+                failure: fail(Class::IdentityInvalid),
+            }),
+            14 => self.feed(Event::IdentityLoaded),
+            _ => self.feed(Event::IdentityLoadFailed {
+                failure: fail(Class::IdentityInvalid),
+            }),
+        }
+    }
+
+    /// CUPS wants something new; a quarter of it is poison. The LNS still takes the old.
+    fn rotate(&mut self) {
+        self.wanted += 1;
+        if !self.chance.percent(25) {
+            self.accepted.insert(self.wanted);
+        }
+    }
+
+    /// The LNS drops what the device uses, as long as GOOD or something new remains.
+    fn revoke(&mut self) {
+        if let Some(set) = self
+            .store
+            .current
+            .filter(|set| Some(*set) != self.store.good)
+        {
+            self.accepted.remove(&self.store.sets[&set]);
+        }
+    }
+
+    fn feed(&mut self, event: Event) {
+        let now = self.watched.now;
+        let actions = self.watched.step(event, now);
+        for action in actions {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Exchange { id } => {
+                let event = self.exchange(id);
+                self.answer(event);
+            }
+            Action::Prove { id, set } => {
+                let event = self.prove(id, set);
+                self.answer(event);
+            }
+            Action::Report(report) => self.count(&report),
+            Action::ReloadIdentity if self.chance.percent(80) => self.feed(Event::IdentityLoaded),
+            Action::ReloadIdentity => {
+                self.feed(Event::IdentityUnusable {
+                    failure: fail(Class::IdentityInvalid),
+                });
+            }
+            Action::Export { set } => assert_eq!(self.store.current, Some(set)),
+            Action::Quit => panic!("nobody stopped it"),
+            _ if self.chance.percent(self.store_faults) => {
+                self.feed(Event::StoreFailed {
+                    failure: fail(Class::Storage),
+                });
+            }
+            act => {
+                if let Some(event) = self.keep(&act) {
+                    self.feed(event);
+                }
+            }
+        }
+    }
+
+    /// The answer comes within a minute, and now and then never.
+    fn answer(&mut self, event: Event) {
+        let at = self.watched.now.plus(self.chance.seconds(60));
+        self.reply = (!self.chance.percent(2)).then_some((at, event));
+    }
+
+    fn exchange(&mut self, id: ExchangeId) -> Event {
+        if let Some(failure) = self.fault() {
+            return Event::Failed { id, failure };
+        }
+        let current = self.store.current.map(|set| self.store.sets[&set]);
+        if current == Some(self.wanted) {
+            return Event::Unchanged { id };
+        }
+        self.offered.insert(id, self.wanted);
+        Event::Offered { id }
+    }
+
+    fn prove(&mut self, id: ExchangeId, set: SetId) -> Event {
+        if let Some(failure) = self.fault() {
+            return Event::Disproved { id, failure };
+        }
+        let content = self.store.sets[&set];
+        if self.accepted.contains(&content) {
+            self.proofs.insert(content);
+            return Event::Proved { id };
+        }
+        Event::Disproved {
+            id,
+            failure: fail(Class::NotAuthorised),
+        }
+    }
+
+    fn fault(&mut self) -> Option<Failure> {
+        if self.watched.now < self.clock_set {
+            return Some(fail(Class::ClockSuspect));
+        }
+        let classes = [
+            Class::Network,
+            Class::Network,
+            Class::Busy,
+            Class::ServerFault,
+        ];
+        let refusal = [Class::NotTls, Class::NotRegistered, Class::ServerUntrusted];
+        if self.chance.percent(self.network_faults) {
+            let told = self.chance.percent(20).then(|| self.chance.seconds(7200));
+            return Some(fail(self.chance.pick(&classes)).with_retry_after(told));
+        }
+        let odd = self.network_faults > 0 && self.chance.percent(3);
+        odd.then(|| fail(self.chance.pick(&refusal)))
+    }
+
+    /// The store does what it promises, at once.
+    fn keep(&mut self, act: &Action) -> Option<Event> {
+        let store = &mut self.store;
+        Some(match *act {
+            Action::Stage { id } => {
+                let content = self.offered.remove(&id)?;
+                if store.quarantine.contains(&content) {
+                    return Some(Event::Held {
+                        failure: fail(Class::NotAuthorised),
+                    });
+                }
+                let known = store.sets.iter().find(|(_, kept)| **kept == content);
+                let set = known.map_or(SetId(store.next), |(set, _)| *set);
+                store.next = store.next.max(set.0 + 1);
+                store.sets.insert(set, content);
+                Event::Staged { set }
+            }
+            Action::Commit { set } => {
+                let proved = self.proofs.contains(&store.sets[&set]);
+                assert!(proved || !self.settings.prove, "CURRENT was never proved");
+                store.current = Some(set);
+                Event::Committed { set }
+            }
+            Action::Confirm { set } => {
+                assert_eq!(store.current, Some(set), "GOOD is not CURRENT");
+                store.good = Some(set);
+                Event::Confirmed { set }
+            }
+            Action::Revert => {
+                if store.good.is_some() {
+                    store.current = store.good;
+                }
+                Event::Reverted { set: store.good }
+            }
+            Action::Discard { set, quarantine } => {
+                // After a restart amid a trial only the store knows GOOD.
+                if Some(set) == store.good {
+                    return None;
+                }
+                assert_ne!(Some(set), store.current, "CURRENT was discarded");
+                let content = store.sets.remove(&set)?;
+                if quarantine {
+                    store.quarantine.insert(content);
+                }
+                Event::Discarded { set }
+            }
+            _ => return None,
+        })
+    }
+
+    fn count(&mut self, report: &Report) {
+        match report {
+            Report::Rotated { .. } => self.tally.rotated += 1,
+            Report::Confirmed { .. } => self.tally.confirmed += 1,
+            Report::Refused { .. } => self.tally.refused += 1,
+            Report::RolledBack { .. } => self.tally.rolled_back += 1,
+            Report::Delayed { .. } => self.tally.delayed += 1,
+            _ => {}
+        }
+    }
+
+    fn check(&self) {
+        for set in [self.store.current, self.store.good].into_iter().flatten() {
+            assert!(
+                self.store.sets.contains_key(&set),
+                "the last proven set is gone"
+            );
+        }
+        assert!(
+            self.store.good.is_none() || self.store.current.is_some(),
+            "no CURRENT"
+        );
+    }
+
+    /// With all faults gone, the device has what CUPS wants, and has it as GOOD, in time.
+    fn calm_down(&mut self) {
+        self.network_faults = 0;
+        self.store_faults = 0;
+        self.wanted += 1;
+        self.accepted.insert(self.wanted);
+        self.boot(true);
+        self.feed(Event::IdentityLoaded);
+        let end = self.watched.now.plus(2 * DAY);
+        while self.watched.now < end {
+            let deadline = self.watched.agent.deadline().map(|deadline| deadline.at);
+            let reply = self
+                .reply
+                .take_if(|(at, _)| deadline.is_none_or(|due| *at <= due));
+            let due = deadline.unwrap_or(end);
+            let (at, event) = reply.unwrap_or((due, Event::DeadlinePassed));
+            self.watched.now = self.watched.now.max(at);
+            self.feed(event);
+            self.check();
+        }
+        let current = self.store.current.map(|set| self.store.sets[&set]);
+        assert_eq!(current, Some(self.wanted), "a calm world and no rotation");
+        assert_eq!(
+            self.store.good, self.store.current,
+            "a calm world and no proof"
+        );
+    }
+}
+
+fn fail(class: Class) -> Failure {
+    Failure::new(class, "simulated", String::new())
+}
