@@ -94,9 +94,13 @@ impl Bench {
         drop(self);
         if keep {
             println!("     configuration and logs: {}", folder.display());
-        } else if let Err(error) = fs::remove_dir_all(&folder) {
+            return;
+        }
+        if let Err(error) = fs::remove_dir_all(&folder) {
             println!("     cannot remove {}: {error}", folder.display());
         }
+        // The folder of the whole run goes with its last entry, and not before.
+        let _still_used = folder.parent().map(fs::remove_dir);
     }
 }
 
