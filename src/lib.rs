@@ -22,5 +22,9 @@ pub mod identity;
 #[cfg(feature = "daemon")]
 pub mod limits;
 #[cfg(feature = "daemon")]
+pub mod log;
+#[cfg(feature = "daemon")]
+pub mod report;
+#[cfg(feature = "daemon")]
 pub mod store;
 pub mod wire;

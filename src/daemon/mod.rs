@@ -2,10 +2,13 @@
 
 pub mod accept;
 pub mod clock;
+pub mod compose;
 pub mod cups;
 pub mod dial;
 pub mod discovery;
 pub mod http;
+pub mod service;
 pub mod session;
 pub mod tls;
 pub mod update;
+pub mod worker;

@@ -149,6 +149,8 @@ fn without_a_good_set_the_current_one_stays() {
         [Action::Report(Report::TrialFailed { .. })]
     ));
     assert_eq!(agent.status().current, Some(SET));
+    refused(&mut agent);
+    assert_eq!(agent.status().phase, "waiting");
 }
 
 #[test]

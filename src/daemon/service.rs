@@ -1,0 +1,557 @@
+//! Acts: carries out what the machine decides, and tells it what came of it.
+//!
+//! ```text
+//! event -> agent.step(event, now) -> actions, in order -> store at once, network by the worker
+//!            ^-------------------------- events ----------------'
+//! ```
+//! Nothing is decided here.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tracing::{debug, error, info, warn};
+
+use super::clock::{self, Effective};
+use super::compose::{self, Standing};
+use super::cups::{Answered, AskError};
+use super::worker::{Done, Job, Worker};
+use crate::agent::failure::{Class, Failure};
+use crate::agent::{
+    Action, Agent, Deadline, Event, ExchangeId, Moment, Report, SetId, Settings, Status,
+};
+use crate::config::Config;
+use crate::identity::{self, Warning, anchors};
+use crate::report::chain;
+use crate::store::{Origin, Set, SetContents, SetNumber, Store, StoreError, station};
+
+/// The parts that act, and the machine that decides.
+pub struct Service {
+    agent: Agent,
+    config: Config,
+    store: Store,
+    worker: Worker,
+    standing: Option<Standing>,
+    offer: Option<(ExchangeId, SetContents)>,
+    update: Option<PathBuf>,
+    silent_closes: u32,
+    is_export_due: bool,
+    reports: Vec<Report>,
+    notes: Vec<&'static str>,
+    is_over: bool,
+}
+
+impl Service {
+    /// Opens the store, adopts an existing Basic Station home, loads the identity and tells
+    /// the machine. `boot_delay_wanted`: whether the first contact must be spread.
+    pub fn start(
+        config: Config,
+        worker: Worker,
+        seed: u64,
+        boot_delay_wanted: bool,
+    ) -> Result<Self, StoreError> {
+        let (store, recovery) = Store::open(&config.data_dir)?;
+        for note in &recovery.notes {
+            warn!("{note}");
+        }
+        let agent = Agent::new(settings(&config), seed);
+        let mut service = Self {
+            agent,
+            config,
+            store,
+            worker,
+            standing: None,
+            offer: None,
+            update: None,
+            silent_closes: 0,
+            is_export_due: true,
+            reports: Vec::new(),
+            notes: Vec::new(),
+            is_over: false,
+        };
+        service.adopt();
+        service.export();
+        let loaded = service.load_identity();
+        service.tell(loaded);
+        let current = service.store.current().map(|set| SetId(set.number.0));
+        let proven = current.is_some_and(|set| service.store.good() == Some(SetNumber(set.0)));
+        service.tell(Event::Started {
+            current,
+            proven,
+            boot_delay_wanted,
+        });
+        Ok(service)
+    }
+
+    /// Lets the machine decide about an event, and about everything that follows at once.
+    pub fn tell(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now = Moment::from_boot(clock::since_boot());
+            debug!(?event, "told");
+            for action in self.agent.step(event, now) {
+                events.extend(self.carry_out(action));
+            }
+        }
+    }
+
+    /// Tells the machine what the worker did.
+    pub fn tell_done(&mut self, done: Done) {
+        let event = match done {
+            Done::Asked(id, Ok(answered)) => self.answered(id, answered),
+            Done::Asked(
+                id,
+                Err(AskError {
+                    failure,
+                    is_silent_close,
+                }),
+            ) => {
+                self.silent_closes = if is_silent_close {
+                    self.silent_closes.saturating_add(1)
+                } else {
+                    0
+                };
+                Event::Failed { id, failure }
+            }
+            Done::Tried(id, Ok(traffic)) => {
+                if let Some(traffic) = traffic {
+                    debug!(%traffic, "the LNS takes this set");
+                }
+                Event::Proved { id }
+            }
+            Done::Tried(id, Err(failure)) => Event::Disproved { id, failure },
+        };
+        self.tell(event);
+    }
+
+    /// Loads the identity again and tells the machine, if the files say something new.
+    pub fn reload_identity(&mut self) {
+        let before = self.standing.clone();
+        let event = self.load_identity();
+        let is_same = match (&before, &self.standing) {
+            (Some(before), Some(after)) => is_same_standing(before, after),
+            _ => false,
+        };
+        if is_same && event == Event::IdentityLoaded {
+            debug!("the identity files say what they said before");
+            return;
+        }
+        self.silent_closes = 0;
+        self.tell(event);
+    }
+
+    /// Takes a new configuration. Folders are fixed at start; the rest changes now.
+    pub fn reconfigure(&mut self, config: Config) {
+        let before = core::mem::replace(&mut self.config, config);
+        if before.data_dir != self.config.data_dir || before.runtime_dir != self.config.runtime_dir
+        {
+            warn!("data_dir and runtime_dir change at the next start only");
+            self.config.data_dir = before.data_dir;
+            self.config.runtime_dir = before.runtime_dir;
+        }
+        self.tell(Event::Reconfigured {
+            settings: settings(&self.config),
+        });
+        self.reload_identity();
+        self.is_export_due = true;
+        self.export();
+    }
+
+    /// The answers of the worker.
+    #[must_use]
+    pub const fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// When the machine wants to be told that time has passed.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.agent.deadline()
+    }
+
+    /// What the machine knows.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.agent.status()
+    }
+
+    /// The set in use.
+    #[must_use]
+    pub fn current(&self) -> Option<&Set> {
+        self.store.current()
+    }
+
+    /// Who we are, as loaded last.
+    #[must_use]
+    pub const fn standing(&self) -> Option<&Standing> {
+        self.standing.as_ref()
+    }
+
+    /// Reports since the last call, oldest first.
+    pub fn take_reports(&mut self) -> Vec<Report> {
+        core::mem::take(&mut self.reports)
+    }
+
+    /// Names of what the last answer contained and was ignored.
+    #[must_use]
+    pub fn notes(&self) -> &[&'static str] {
+        &self.notes
+    }
+
+    /// A verified update that waits to be run.
+    pub fn take_update(&mut self) -> Option<PathBuf> {
+        self.update.take()
+    }
+
+    /// Whether the machine has ended.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    fn carry_out(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Exchange { id } => self.exchange(id),
+            Action::Stage { id } => self.stage(id),
+            Action::Prove { id, set } => self.prove(id, set),
+            Action::Commit { set } => {
+                let done = self.store.commit(SetNumber(set.0));
+                self.is_export_due = true;
+                Some(done.map_or_else(|error| store_failed(&error), |()| Event::Committed { set }))
+            }
+            Action::Confirm { set } => {
+                let done = self.store.confirm(SetNumber(set.0));
+                Some(done.map_or_else(|error| store_failed(&error), |()| Event::Confirmed { set }))
+            }
+            Action::Revert => {
+                self.is_export_due = true;
+                Some(match self.store.revert() {
+                    Ok(number) => Event::Reverted {
+                        set: number.map(|number| SetId(number.0)),
+                    },
+                    Err(error) => store_failed(&error),
+                })
+            }
+            Action::Discard { set, quarantine } => Some(self.discard(set, quarantine)),
+            Action::Export { .. } => {
+                self.is_export_due = true;
+                self.export();
+                None
+            }
+            Action::ReloadIdentity => Some(self.load_identity()),
+            Action::Report(report) => {
+                self.report(report);
+                None
+            }
+            Action::Quit => {
+                self.is_over = true;
+                None
+            }
+        }
+    }
+
+    fn exchange(&mut self, id: ExchangeId) -> Option<Event> {
+        self.notes.clear();
+        // A home that could not be written last time is written before anything else.
+        self.export();
+        let set = self.store.current().map(|set| &set.contents);
+        let ask = self
+            .standing
+            .as_ref()
+            .ok_or_else(no_identity)
+            .and_then(|standing| compose::ask(&self.config, standing, set, self.silent_closes));
+        match ask {
+            Ok(ask) => self.send(id, Job::Ask(id, Box::new(ask))),
+            Err(failure) => Some(Event::Failed { id, failure }),
+        }
+    }
+
+    fn answered(&mut self, id: ExchangeId, answered: Answered) -> Event {
+        self.silent_closes = 0;
+        for note in &answered.offer.notes {
+            warn!(code = note.code.name(), "{}", note.text);
+            self.notes.push(note.code.name());
+        }
+        self.update = answered.update.or(self.update.take());
+        let current = self.store.current().map(|set| &set.contents);
+        let contents = compose::contents(current, &answered.offer);
+        // Servers resend what is there already when a CRC cannot be equal.
+        if answered.offer.is_empty() || current == Some(&contents) {
+            return Event::Unchanged { id };
+        }
+        self.offer = Some((id, contents));
+        Event::Offered { id }
+    }
+
+    fn stage(&mut self, id: ExchangeId) -> Option<Event> {
+        let contents = match self.offer.take() {
+            Some((offered, contents)) if offered == id => contents,
+            _ => return Some(store_failed_text("nothing was offered under this number")),
+        };
+        let now_s = self.now_s();
+        if let Some(until_s) = self.store.quarantined_until(&contents.digest(), now_s) {
+            let minutes = until_s.saturating_sub(now_s).div_ceil(60);
+            let text = format!(
+                "CUPS offers credentials again that failed before; next try in {minutes} minutes"
+            );
+            let failure = Failure::new(Class::NotAuthorised, "quarantined", text)
+                .with_hint("give the gateway working LNS credentials on the server");
+            return Some(Event::Held { failure });
+        }
+        Some(match self.store.stage(&contents, Origin::Cups, now_s) {
+            Ok(number) => Event::Staged {
+                set: SetId(number.0),
+            },
+            Err(error) => store_failed(&error),
+        })
+    }
+
+    fn prove(&mut self, id: ExchangeId, set: SetId) -> Option<Event> {
+        let fail = |failure| Some(Event::Disproved { id, failure });
+        let contents = match self.store.load(SetNumber(set.0)) {
+            Ok(set) => set.contents,
+            Err(error) => return fail(store_failure(&error)),
+        };
+        let Some(standing) = &self.standing else {
+            return fail(no_identity());
+        };
+        let current = self.store.current().map(|set| &set.contents);
+        let cups =
+            |set: Option<&SetContents>| set.map(|set| (set.cups_uri.clone(), set.cups.clone()));
+        let is_cups_new =
+            cups(current).unwrap_or_default() != cups(Some(&contents)).unwrap_or_default();
+        let ask = is_cups_new
+            .then(|| compose::ask(&self.config, standing, Some(&contents), 0).map(Box::new))
+            .transpose();
+        match ask {
+            Ok(ask) => {
+                let proof = compose::proof(&self.config, standing, &contents).map(Box::new);
+                self.send(id, Job::Prove(id, ask, proof))
+            }
+            Err(failure) => fail(failure),
+        }
+    }
+
+    fn send(&self, id: ExchangeId, job: Job) -> Option<Event> {
+        if self.worker.send(job) {
+            return None;
+        }
+        let text = "the worker thread has ended; restart the agent";
+        Some(Event::Failed {
+            id,
+            failure: Failure::new(Class::Storage, "worker", text),
+        })
+    }
+
+    fn discard(&mut self, set: SetId, quarantine: bool) -> Event {
+        let number = SetNumber(set.0);
+        let now_s = self.now_s();
+        if quarantine && let Ok(loaded) = self.store.load(number) {
+            match self.store.quarantine(&loaded.contents.digest(), now_s) {
+                Ok(hold_s) => debug!(set = set.0, hold_s, "these credentials are held back"),
+                Err(error) => warn!("{}", chain(&error)),
+            }
+        }
+        match self.store.discard(number) {
+            Ok(()) | Err(StoreError::InUse(_) | StoreError::NoSuchSet(_)) => {}
+            Err(error) => warn!("{}", chain(&error)),
+        }
+        Event::Discarded { set }
+    }
+
+    fn export(&mut self) {
+        let Some(home) = self
+            .config
+            .lns
+            .station_home
+            .clone()
+            .filter(|_| self.is_export_due)
+        else {
+            return;
+        };
+        let Some(set) = self.store.current() else {
+            return;
+        };
+        match station::render(&home, &set.contents) {
+            Ok(is_changed) => {
+                self.is_export_due = false;
+                if is_changed {
+                    info!(set = set.number.0, "{} holds this set now", home.display());
+                }
+            }
+            Err(error) => error!("{}", chain(&error)),
+        }
+    }
+
+    /// Takes what Basic Station has, so that a gateway that works goes on working.
+    fn adopt(&mut self) {
+        let Some(home) = self.config.lns.station_home.clone() else {
+            return;
+        };
+        for warning in station::warnings(&home) {
+            warn!("{warning}");
+        }
+        if self.store.current().is_some() {
+            return;
+        }
+        let contents = match station::adopt(&home) {
+            Ok(Some(contents)) => contents,
+            Ok(None) => return,
+            Err(error) => {
+                warn!("{}", chain(&error));
+                return;
+            }
+        };
+        let now_s = clock::wall_s();
+        let adopted = self
+            .store
+            .stage(&contents, Origin::Adopted, now_s)
+            .and_then(|number| self.store.commit(number).map(|()| number));
+        match adopted {
+            Ok(number) => info!(
+                set = number.0,
+                "took over the credentials in {}",
+                home.display()
+            ),
+            Err(error) => error!("{}", chain(&error)),
+        }
+    }
+
+    fn load_identity(&mut self) -> Event {
+        match load_standing(&self.config, self.store.newest_created_s()) {
+            Ok((standing, warnings)) => {
+                for Warning { code, text } in warnings {
+                    warn!(code, "{text}");
+                }
+                self.standing = Some(standing);
+                Event::IdentityLoaded
+            }
+            Err(failure) if self.standing.is_some() => Event::IdentityLoadFailed { failure },
+            Err(failure) => Event::IdentityUnusable { failure },
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        match report.failure() {
+            Some(failure) => {
+                let hint = failure.hint.unwrap_or_default();
+                warn!(
+                    class = failure.class.name(),
+                    code = failure.code,
+                    hint,
+                    "{report}"
+                );
+            }
+            None => info!("{report}"),
+        }
+        self.reports.push(report);
+    }
+
+    fn now_s(&self) -> u64 {
+        self.standing
+            .as_ref()
+            .map_or_else(clock::wall_s, |standing| standing.time.now_s())
+    }
+}
+
+/// Loads identity and anchors and compares every place that names an EUI.
+pub fn load_standing(
+    config: &Config,
+    newest_created_s: u64,
+) -> Result<(Standing, Vec<Warning>), Failure> {
+    let refused = |error: &identity::error::IdentityError| {
+        Failure::new(Class::IdentityInvalid, error.code(), error.to_string())
+            .with_hint(error.hint())
+    };
+    let early = Effective::from_passed(&[newest_created_s]);
+    let loaded =
+        identity::load(&config.identity, early.now_s()).map_err(|error| refused(&error))?;
+    let path = &config.identity.certificate;
+    if let Some(eui) = config.eui {
+        loaded
+            .check_eui(eui, "the configuration (eui)", path)
+            .map_err(|error| refused(&error))?;
+    }
+    if let Some(home) = &config.lns.station_home {
+        match station::configured_eui(home) {
+            Ok(Some((eui, place))) => loaded
+                .check_eui(eui, &place.display().to_string(), path)
+                .map_err(|error| refused(&error))?,
+            Ok(None) => {}
+            Err(error) => warn!("{}", chain(&error)),
+        }
+    }
+    let time = Effective::from_passed(&[newest_created_s, loaded.facts.not_before_s]);
+    let anchors = anchors::load(&config.trust_anchors, time.now_s()).map_err(|error| Failure {
+        class: Class::Configuration,
+        ..refused(&error)
+    })?;
+    let warnings = loaded
+        .warnings
+        .iter()
+        .chain(&anchors.warnings)
+        .cloned()
+        .collect();
+    Ok((
+        Standing {
+            identity: Arc::new(loaded),
+            anchors: Arc::new(anchors),
+            time,
+        },
+        warnings,
+    ))
+}
+
+/// The machine's settings out of the configuration.
+#[must_use]
+pub fn settings(config: &Config) -> Settings {
+    use core::time::Duration;
+    Settings {
+        poll: Duration::from_secs(config.cups.poll_s),
+        prove: config.lns.prove,
+        first_retry_spread: Duration::from_secs(config.retry_s_max),
+        boot_delay_max: Duration::from_secs(config.boot_s_max),
+        ..Settings::default()
+    }
+}
+
+fn is_same_standing(before: &Standing, after: &Standing) -> bool {
+    before.identity.certificate_octets == after.identity.certificate_octets
+        && before.identity.key_octets == after.identity.key_octets
+        && before.anchors.octets == after.anchors.octets
+}
+
+fn no_identity() -> Failure {
+    Failure::new(
+        Class::IdentityInvalid,
+        "missing",
+        "no device identity is loaded",
+    )
+}
+
+fn store_failure(error: &StoreError) -> Failure {
+    let code = if error.is_full() {
+        "store_full"
+    } else {
+        "store"
+    };
+    Failure::new(Class::Storage, code, chain(error))
+}
+
+fn store_failed(error: &StoreError) -> Event {
+    Event::StoreFailed {
+        failure: store_failure(error),
+    }
+}
+
+fn store_failed_text(text: &str) -> Event {
+    Event::StoreFailed {
+        failure: Failure::new(Class::Storage, "store", text),
+    }
+}
