@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::agent::failure::Class;
 use crate::config::Config;
-use crate::daemon::service::load_standing;
+use crate::daemon::standing;
 use crate::report::chain;
 use crate::store::{Store, StoreError, station};
 
@@ -124,7 +124,7 @@ pub fn exit_code(findings: &[Finding]) -> u8 {
 fn identity(config: &Config) -> Vec<Finding> {
     let newest_s =
         Store::open_read_only(&config.data_dir).map_or(0, |store| store.newest_created_s());
-    match load_standing(config, newest_s) {
+    match standing::load(config, newest_s) {
         Ok((standing, warnings)) => {
             let facts = &standing.identity.facts;
             let days = facts.not_after_s.saturating_sub(standing.time.now_s()) / 86_400;

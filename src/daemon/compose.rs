@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 
-use super::clock::Effective;
 use super::cups::{Ask, Updates};
 use super::discovery::Proof;
+use super::standing::Standing;
 use super::tls::TlsAccess;
 use crate::agent::failure::{Class, Failure};
 use crate::config::Config;
-use crate::identity::anchors::{self, Anchors};
-use crate::identity::{Identity, pair};
+use crate::identity::anchors;
+use crate::identity::pair;
 use crate::store::durable::read_bounded;
 use crate::store::{SetContents, station};
 use crate::wire::credential::{Credential, Method, crc_of_nothing};
@@ -24,17 +24,6 @@ use crate::wire::uri::{ServerUri, Service};
 
 /// An update key is the two coordinates of a P-256 point.
 const KEY_OCTETS_MAX: usize = 4096;
-
-/// Who we are and whom we trust, as loaded last.
-#[derive(Debug, Clone)]
-pub struct Standing {
-    /// Certificate and signer.
-    pub identity: Arc<Identity>,
-    /// Trust anchors of the CUPS server.
-    pub anchors: Arc<Anchors>,
-    /// Time that cannot lie too far back.
-    pub time: Effective,
-}
 
 /// The set that an offer makes of the current one.
 #[must_use]

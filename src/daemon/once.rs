@@ -5,6 +5,7 @@ use core::time::Duration;
 use serde_json::{Value, json};
 
 use super::clock;
+use super::keeping::prepare_data_dir;
 use super::service::Service;
 use super::updating::Updating;
 use super::worker::Worker;
@@ -90,6 +91,14 @@ impl Outcome {
 #[must_use]
 pub fn run(config: Config) -> Outcome {
     let storage = |text: String| Outcome::early(Failure::new(Class::Storage, "store", text));
+    if let Err(failure) = prepare_data_dir(&config) {
+        let is_set_up_wrong =
+            failure.class == Class::IdentityInvalid || failure.class == Class::Configuration;
+        return Outcome {
+            is_set_up_wrong,
+            ..Outcome::early(failure)
+        };
+    }
     let worker = match Worker::start(None) {
         Ok(worker) => worker,
         Err(error) => return storage(format!("no thread can be started: {error}")),

@@ -14,6 +14,7 @@ use signal_hook::low_level::pipe;
 use tracing::{error, info, warn};
 
 use super::clock;
+use super::keeping::prepare_data_dir;
 use super::notify::Notifier;
 use super::service::Service;
 use super::sockets::{Sockets, Verb};
@@ -34,6 +35,7 @@ pub fn run(
     config_path: &Path,
     load: &dyn Fn(&Path) -> Result<Config, String>,
 ) -> Result<(), String> {
+    prepare_data_dir(&config).map_err(|failure| failure.message)?;
     let (wake_in, wake_out) = UnixStream::pair().map_err(|error| error.to_string())?;
     wake_in
         .set_nonblocking(true)

@@ -8,34 +8,34 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
-use super::clock::{self, Effective};
-use super::compose::{self, Standing};
+use super::clock;
+use super::compose;
 use super::cups::{Answered, AskError};
+use super::keeping::{store_failed, store_failure};
+use super::standing::{self, Standing};
 use super::worker::{Done, Job, Worker};
 use crate::agent::failure::{Class, Failure};
 use crate::agent::{
     Action, Agent, Deadline, Event, ExchangeId, Moment, Report, SetId, Settings, Status,
 };
 use crate::config::Config;
-use crate::identity::{self, Warning, anchors};
-use crate::report::chain;
-use crate::store::{Origin, Set, SetContents, SetNumber, Store, StoreError, station};
+use crate::identity::Warning;
+use crate::store::{Set, SetContents, SetNumber, Store, StoreError};
 
 /// The parts that act, and the machine that decides.
 pub struct Service {
     agent: Agent,
-    config: Config,
-    store: Store,
+    pub(super) config: Config,
+    pub(super) store: Store,
     worker: Worker,
     standing: Option<Standing>,
-    offer: Option<(ExchangeId, SetContents)>,
+    pub(super) offer: Option<(ExchangeId, SetContents)>,
     update: Option<PathBuf>,
     silent_closes: u32,
-    is_export_due: bool,
+    pub(super) is_export_due: bool,
     reports: Vec<Report>,
     notes: Vec<&'static str>,
     is_over: bool,
@@ -129,7 +129,7 @@ impl Service {
         let before = self.standing.clone();
         let event = self.load_identity();
         let is_same = match (&before, &self.standing) {
-            (Some(before), Some(after)) => is_same_standing(before, after),
+            (Some(before), Some(after)) => before.is_same(after),
             _ => false,
         };
         if is_same && event == Event::IdentityLoaded {
@@ -289,29 +289,6 @@ impl Service {
         Event::Offered { id }
     }
 
-    fn stage(&mut self, id: ExchangeId) -> Event {
-        let contents = match self.offer.take() {
-            Some((offered, contents)) if offered == id => contents,
-            _ => return store_failed_text("nothing was offered under this number"),
-        };
-        let now_s = self.now_s();
-        if let Some(until_s) = self.store.quarantined_until(&contents.digest(), now_s) {
-            let minutes = until_s.saturating_sub(now_s).div_ceil(60);
-            let text = format!(
-                "CUPS offers credentials again that failed before; next try in {minutes} minutes"
-            );
-            let failure = Failure::new(Class::NotAuthorised, "quarantined", text)
-                .with_hint("give the gateway working LNS credentials on the server");
-            return Event::Held { failure };
-        }
-        match self.store.stage(&contents, Origin::Cups, now_s) {
-            Ok(number) => Event::Staged {
-                set: SetId(number.0),
-            },
-            Err(error) => store_failed(&error),
-        }
-    }
-
     fn prove(&mut self, id: ExchangeId, set: SetId) -> Option<Event> {
         let fail = |failure| Some(Event::Disproved { id, failure });
         let contents = match self.store.load(SetNumber(set.0)) {
@@ -349,82 +326,8 @@ impl Service {
         })
     }
 
-    fn discard(&mut self, set: SetId, quarantine: bool) -> Event {
-        let number = SetNumber(set.0);
-        let now_s = self.now_s();
-        if quarantine && let Ok(loaded) = self.store.load(number) {
-            match self.store.quarantine(&loaded.contents.digest(), now_s) {
-                Ok(hold_s) => debug!(set = set.0, hold_s, "these credentials are held back"),
-                Err(error) => warn!("{}", chain(&error)),
-            }
-        }
-        match self.store.discard(number) {
-            Ok(()) | Err(StoreError::InUse(_) | StoreError::NoSuchSet(_)) => {}
-            Err(error) => warn!("{}", chain(&error)),
-        }
-        Event::Discarded { set }
-    }
-
-    fn export(&mut self) {
-        let Some(home) = self
-            .config
-            .lns
-            .station_home
-            .clone()
-            .filter(|_| self.is_export_due)
-        else {
-            return;
-        };
-        let Some(set) = self.store.current() else {
-            return;
-        };
-        match station::render(&home, &set.contents) {
-            Ok(is_changed) => {
-                self.is_export_due = false;
-                if is_changed {
-                    info!(set = set.number.0, "{} holds this set now", home.display());
-                }
-            }
-            Err(error) => error!("{}", chain(&error)),
-        }
-    }
-
-    /// Takes what Basic Station has, so that a gateway that works goes on working.
-    fn adopt(&mut self) {
-        let Some(home) = self.config.lns.station_home.clone() else {
-            return;
-        };
-        for warning in station::warnings(&home) {
-            warn!("{warning}");
-        }
-        if self.store.current().is_some() {
-            return;
-        }
-        let contents = match station::adopt(&home) {
-            Ok(Some(contents)) => contents,
-            Ok(None) => return,
-            Err(error) => {
-                warn!("{}", chain(&error));
-                return;
-            }
-        };
-        let now_s = clock::wall_s();
-        let adopted = self
-            .store
-            .stage(&contents, Origin::Adopted, now_s)
-            .and_then(|number| self.store.commit(number).map(|()| number));
-        match adopted {
-            Ok(number) => info!(
-                set = number.0,
-                "took over the credentials in {}",
-                home.display()
-            ),
-            Err(error) => error!("{}", chain(&error)),
-        }
-    }
-
     fn load_identity(&mut self) -> Event {
-        match load_standing(&self.config, self.store.newest_created_s()) {
+        match standing::load(&self.config, self.store.newest_created_s()) {
             Ok((standing, warnings)) => {
                 for Warning { code, text } in warnings {
                     warn!(code, "{text}");
@@ -452,59 +355,11 @@ impl Service {
         self.reports.push(report);
     }
 
-    fn now_s(&self) -> u64 {
+    pub(super) fn now_s(&self) -> u64 {
         self.standing
             .as_ref()
             .map_or_else(clock::wall_s, |standing| standing.time.now_s())
     }
-}
-
-/// Loads identity and anchors and compares every place that names an EUI.
-pub fn load_standing(
-    config: &Config,
-    newest_created_s: u64,
-) -> Result<(Standing, Vec<Warning>), Failure> {
-    let refused = |error: &identity::error::IdentityError| {
-        Failure::new(Class::IdentityInvalid, error.code(), error.to_string())
-            .with_hint(error.hint())
-    };
-    let early = Effective::from_passed(&[newest_created_s]);
-    let loaded =
-        identity::load(&config.identity, early.now_s()).map_err(|error| refused(&error))?;
-    let path = &config.identity.certificate;
-    if let Some(eui) = config.eui {
-        loaded
-            .check_eui(eui, "the configuration (eui)", path)
-            .map_err(|error| refused(&error))?;
-    }
-    if let Some(home) = &config.lns.station_home {
-        match station::configured_eui(home) {
-            Ok(Some((eui, place))) => loaded
-                .check_eui(eui, &place.display().to_string(), path)
-                .map_err(|error| refused(&error))?,
-            Ok(None) => {}
-            Err(error) => warn!("{}", chain(&error)),
-        }
-    }
-    let time = Effective::from_passed(&[newest_created_s, loaded.facts.not_before_s]);
-    let anchors = anchors::load(&config.trust_anchors, time.now_s()).map_err(|error| Failure {
-        class: Class::Configuration,
-        ..refused(&error)
-    })?;
-    let warnings = loaded
-        .warnings
-        .iter()
-        .chain(&anchors.warnings)
-        .cloned()
-        .collect();
-    Ok((
-        Standing {
-            identity: Arc::new(loaded),
-            anchors: Arc::new(anchors),
-            time,
-        },
-        warnings,
-    ))
 }
 
 /// The machine's settings out of the configuration.
@@ -520,37 +375,10 @@ pub fn settings(config: &Config) -> Settings {
     }
 }
 
-fn is_same_standing(before: &Standing, after: &Standing) -> bool {
-    before.identity.certificate_octets == after.identity.certificate_octets
-        && before.identity.key_octets == after.identity.key_octets
-        && before.anchors.octets == after.anchors.octets
-}
-
 fn no_identity() -> Failure {
     Failure::new(
         Class::IdentityInvalid,
         "missing",
         "no device identity is loaded",
     )
-}
-
-fn store_failure(error: &StoreError) -> Failure {
-    let code = if error.is_full() {
-        "store_full"
-    } else {
-        "store"
-    };
-    Failure::new(Class::Storage, code, chain(error))
-}
-
-fn store_failed(error: &StoreError) -> Event {
-    Event::StoreFailed {
-        failure: store_failure(error),
-    }
-}
-
-fn store_failed_text(text: &str) -> Event {
-    Event::StoreFailed {
-        failure: Failure::new(Class::Storage, "store", text),
-    }
 }

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
 
-use crate::config::IdentityFiles;
 use crate::wire::eui::Eui64;
 use crate::wire::secret::Secret;
 use crate::wire::x509::{Facts, KeyKind};
@@ -54,12 +53,12 @@ pub struct Identity {
 
 /// Loads certificate and key and checks everything that can be checked offline.
 /// `now_s` is the effective time in seconds since 1970.
-pub fn load(files: &IdentityFiles, now_s: u64) -> Result<Identity, IdentityError> {
-    let certificate_octets = source::read_file(&files.certificate)?;
-    let chain = chain(&certificate_octets, &files.certificate)?;
-    let key_octets = source::read_key(&files.key)?;
+pub fn load(certificate: &Path, key_path: &Path, now_s: u64) -> Result<Identity, IdentityError> {
+    let certificate_octets = source::read_file(certificate)?;
+    let chain = chain(&certificate_octets, certificate)?;
+    let key_octets = source::read_key(key_path)?;
     let key_failure = |fault| IdentityError {
-        path: files.key.clone(),
+        path: key_path.to_owned(),
         fault,
     };
     let key = pem::private_key(&key_octets).map_err(|fault| {
@@ -74,18 +73,18 @@ pub fn load(files: &IdentityFiles, now_s: u64) -> Result<Identity, IdentityError
         .iter()
         .any(|certificate| Facts::read(certificate).is_none())
     {
-        return Err(failure(&files.certificate, Fault::NotX509));
+        return Err(failure(certificate, Fault::NotX509));
     }
     let (chain, facts, warnings) = arrange(chain, signer.as_deref());
     let leaf = facts
         .first()
-        .ok_or_else(|| failure(&files.certificate, Fault::NotX509))?
+        .ok_or_else(|| failure(certificate, Fault::NotX509))?
         .clone();
     let signer = signer.ok_or_else(|| key_failure(Fault::KeyUnsupported(leaf.key)))?;
     if !pair::belong_together(signer.as_ref(), &leaf) {
         return Err(key_failure(Fault::Mismatch));
     }
-    let eui = check_leaf(&leaf, &files.certificate, now_s)?;
+    let eui = check_leaf(&leaf, certificate, now_s)?;
     let mut warnings = warnings;
     warnings.extend(notes(&facts, &chain, now_s));
     Ok(Identity {
@@ -227,9 +226,7 @@ fn notes(facts: &[Facts], chain: &[CertificateDer<'static>], now_s: u64) -> Vec<
         );
     }
     for entry in facts {
-        if let KeyKind::Rsa(bits) = entry.key
-            && bits < 2048
-        {
+        if let KeyKind::Rsa(bits @ ..2048) = entry.key {
             warn(
                 "rsa_short",
                 format!("{:?} has an RSA key of only {bits} bits", entry.subject),

@@ -1,0 +1,155 @@
+//! Acts: the service's dealings with the store and with Basic Station's home.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+
+use tracing::{debug, error, info, warn};
+
+use super::clock;
+use super::service::Service;
+use super::standing;
+use crate::agent::failure::{Class, Failure};
+use crate::agent::{Event, ExchangeId, SetId};
+use crate::config::Config;
+use crate::report::chain;
+use crate::store::{Origin, SetNumber, StoreError, station};
+
+/// Makes the data directory at the very first start, inside a folder that exists.
+///
+/// Only when the identity can be loaded: without it the data partition is probably not
+/// mounted, and a store on the root file system would hide the real one.
+pub fn prepare_data_dir(config: &Config) -> Result<(), Failure> {
+    if config.data_dir.exists() {
+        return Ok(());
+    }
+    standing::load(config, 0)?;
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&config.data_dir)
+        .map_err(|error| {
+            let text = format!("{} cannot be made: {error}", config.data_dir.display());
+            Failure::new(Class::Storage, "store", text).with_hint("is the data partition mounted?")
+        })
+}
+
+impl Service {
+    pub(super) fn stage(&mut self, id: ExchangeId) -> Event {
+        let contents = match self.offer.take() {
+            Some((offered, contents)) if offered == id => contents,
+            _ => return store_failed_text("nothing was offered under this number"),
+        };
+        let now_s = self.now_s();
+        if let Some(until_s) = self.store.quarantined_until(&contents.digest(), now_s) {
+            let minutes = until_s.saturating_sub(now_s).div_ceil(60);
+            let text = format!(
+                "CUPS offers credentials again that failed before; next try in {minutes} minutes"
+            );
+            let failure = Failure::new(Class::NotAuthorised, "quarantined", text)
+                .with_hint("give the gateway working LNS credentials on the server");
+            return Event::Held { failure };
+        }
+        match self.store.stage(&contents, Origin::Cups, now_s) {
+            Ok(number) => Event::Staged {
+                set: SetId(number.0),
+            },
+            Err(error) => store_failed(&error),
+        }
+    }
+
+    pub(super) fn discard(&mut self, set: SetId, quarantine: bool) -> Event {
+        let number = SetNumber(set.0);
+        let now_s = self.now_s();
+        let refused = quarantine.then(|| self.store.load(number).ok()).flatten();
+        if let Some(refused) = refused {
+            match self.store.quarantine(&refused.contents.digest(), now_s) {
+                Ok(hold_s) => debug!(set = set.0, hold_s, "these credentials are held back"),
+                Err(error) => warn!("{}", chain(&error)),
+            }
+        }
+        match self.store.discard(number) {
+            Ok(()) | Err(StoreError::InUse(_) | StoreError::NoSuchSet(_)) => {}
+            Err(error) => warn!("{}", chain(&error)),
+        }
+        Event::Discarded { set }
+    }
+
+    /// Hands the current set over, if that is due.
+    pub(super) fn export(&mut self) {
+        let Some(home) = self
+            .config
+            .lns
+            .station_home
+            .clone()
+            .filter(|_| self.is_export_due)
+        else {
+            return;
+        };
+        let Some(set) = self.store.current() else {
+            return;
+        };
+        match station::render(&home, &set.contents) {
+            Ok(is_changed) => {
+                self.is_export_due = false;
+                if is_changed {
+                    info!(set = set.number.0, "{} holds this set now", home.display());
+                }
+            }
+            Err(error) => error!("{}", chain(&error)),
+        }
+    }
+
+    /// Takes what Basic Station has, so that a gateway that works goes on working.
+    pub(super) fn adopt(&mut self) {
+        let Some(home) = self.config.lns.station_home.clone() else {
+            return;
+        };
+        for warning in station::warnings(&home) {
+            warn!("{warning}");
+        }
+        if self.store.current().is_some() {
+            return;
+        }
+        let contents = match station::adopt(&home) {
+            Ok(Some(contents)) => contents,
+            Ok(None) => return,
+            Err(error) => {
+                warn!("{}", chain(&error));
+                return;
+            }
+        };
+        let now_s = clock::wall_s();
+        let adopted = self
+            .store
+            .stage(&contents, Origin::Adopted, now_s)
+            .and_then(|number| self.store.commit(number).map(|()| number));
+        match adopted {
+            Ok(number) => info!(
+                set = number.0,
+                "took over the credentials in {}",
+                home.display()
+            ),
+            Err(error) => error!("{}", chain(&error)),
+        }
+    }
+}
+
+pub(super) fn store_failure(error: &StoreError) -> Failure {
+    let code = if error.is_full() {
+        "store_full"
+    } else {
+        "store"
+    };
+    Failure::new(Class::Storage, code, chain(error))
+}
+
+pub(super) fn store_failed(error: &StoreError) -> Event {
+    Event::StoreFailed {
+        failure: store_failure(error),
+    }
+}
+
+fn store_failed_text(text: &str) -> Event {
+    Event::StoreFailed {
+        failure: Failure::new(Class::Storage, "store", text),
+    }
+}

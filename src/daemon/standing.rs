@@ -1,0 +1,79 @@
+//! Acts: loads who we are and whom we trust, and compares every place that names an EUI.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::clock::Effective;
+use crate::agent::failure::{Class, Failure};
+use crate::config::Config;
+use crate::identity::anchors::{self, Anchors};
+use crate::identity::{self, Identity, Warning};
+use crate::report::chain;
+use crate::store::station;
+
+/// Who we are and whom we trust, as loaded last.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Certificate and signer.
+    pub identity: Arc<Identity>,
+    /// Trust anchors of the CUPS server.
+    pub anchors: Arc<Anchors>,
+    /// Time that cannot lie too far back.
+    pub time: Effective,
+}
+
+impl Standing {
+    /// Whether files and hence everything else are the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.identity.certificate_octets == other.identity.certificate_octets
+            && self.identity.key_octets == other.identity.key_octets
+            && self.anchors.octets == other.anchors.octets
+    }
+}
+
+/// Loads identity and anchors and compares every place that names an EUI.
+pub fn load(config: &Config, newest_created_s: u64) -> Result<(Standing, Vec<Warning>), Failure> {
+    let refused = |error: &identity::error::IdentityError| {
+        Failure::new(Class::IdentityInvalid, error.code(), error.to_string())
+            .with_hint(error.hint())
+    };
+    let early = Effective::from_passed(&[newest_created_s]);
+    let path = &config.identity.certificate;
+    let loaded = identity::load(path, &config.identity.key, early.now_s())
+        .map_err(|error| refused(&error))?;
+    if let Some(eui) = config.eui {
+        loaded
+            .check_eui(eui, "the configuration (eui)", path)
+            .map_err(|error| refused(&error))?;
+    }
+    if let Some(home) = &config.lns.station_home {
+        match station::configured_eui(home) {
+            Ok(Some((eui, place))) => loaded
+                .check_eui(eui, &place.display().to_string(), path)
+                .map_err(|error| refused(&error))?,
+            Ok(None) => {}
+            Err(error) => warn!("{}", chain(&error)),
+        }
+    }
+    let time = Effective::from_passed(&[newest_created_s, loaded.facts.not_before_s]);
+    let anchors = anchors::load(&config.trust_anchors, time.now_s()).map_err(|error| Failure {
+        class: Class::Configuration,
+        ..refused(&error)
+    })?;
+    let warnings = loaded
+        .warnings
+        .iter()
+        .chain(&anchors.warnings)
+        .cloned()
+        .collect();
+    Ok((
+        Standing {
+            identity: Arc::new(loaded),
+            anchors: Arc::new(anchors),
+            time,
+        },
+        warnings,
+    ))
+}
