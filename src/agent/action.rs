@@ -236,7 +236,7 @@ impl fmt::Display for Report {
                     set.0
                 )
             }
-            Self::Failed { failure } => write!(f, "no luck this time: {failure}"),
+            Self::Failed { failure } => write!(f, "the cycle failed: {failure}"),
             Self::IdentityKept { failure } => {
                 write!(
                     f,

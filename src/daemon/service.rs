@@ -37,6 +37,7 @@ pub struct Service {
     silent_closes: u32,
     pub(super) is_export_due: bool,
     reports: Vec<Report>,
+    last_report: Option<&'static str>,
     notes: Vec<&'static str>,
     is_over: bool,
 }
@@ -66,6 +67,7 @@ impl Service {
             silent_closes: 0,
             is_export_due: true,
             reports: Vec::new(),
+            last_report: None,
             notes: Vec::new(),
             is_over: false,
         };
@@ -349,9 +351,13 @@ impl Service {
                 hint,
                 "{report}"
             );
+        } else if self.last_report == Some(report.name()) {
+            // A poll a minute that finds nothing new is not worth a line a minute.
+            debug!("{report}");
         } else {
             info!("{report}");
         }
+        self.last_report = Some(report.name());
         self.reports.push(report);
     }
 

@@ -13,7 +13,7 @@ const MAY_USE: [(&str, &[&str]); 5] = [
 ];
 
 /// Who may use `daemon`.
-const ABOVE_DAEMON: [&str; 3] = ["daemon", "main", "cli"];
+const ABOVE_DAEMON: [&str; 4] = ["check", "cli", "daemon", "main"];
 
 /// The rooms that are functions of what they are handed.
 pub(crate) const PURE: [&str; 2] = ["wire", "agent"];
