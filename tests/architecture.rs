@@ -219,7 +219,7 @@ fn a_planted_use_of_another_room_is_found() {
         ("identity", "use crate::agent::cycle;"),
         ("identity", "use crate::agent;"),
         ("config", "use crate::daemon;"),
-        ("check", "fn f() { super::super::daemon::run(); }"),
+        ("config", "fn f() { super::super::daemon::run(); }"),
         ("limits", "use crate::wire;"),
         ("wire", "use crate::*;"),
     ];

@@ -19,6 +19,13 @@ pub fn check(credential: &Credential, now_s: u64) -> Result<(), DecodeError> {
         let what = "credential: the trust part is not a certificate that can be an anchor";
         return Err(DecodeError::of(Code::CredTrustTag, what));
     };
+    if !anchor.is_authority && !anchor.is_self_issued() {
+        let what = format!(
+            "credential: the trust certificate {:?} is no authority",
+            anchor.subject
+        );
+        return Err(DecodeError::of(Code::CredTrustNotCa, what));
+    }
     // The start of validity is not looked at: this clock may be behind, and it costs nothing.
     if anchor.not_after_s < now_s.saturating_add(VALIDITY_LEFT_S_MIN) {
         let what = format!(

@@ -87,6 +87,7 @@ impl Service {
         let Some(set) = self.store.current() else {
             return;
         };
+        self.export_failure = None;
         match station::render(&home, &set.contents) {
             Ok(is_changed) => {
                 self.is_export_due = false;
@@ -94,7 +95,17 @@ impl Service {
                     info!(set = set.number.0, "{} holds this set now", home.display());
                 }
             }
-            Err(error) => error!("{}", chain(&error)),
+            Err(error) => {
+                let text = format!(
+                    "set {} cannot be handed over: {}",
+                    set.number,
+                    chain(&error)
+                );
+                error!("{text}");
+                let failure = Failure::new(Class::Storage, "station_home", text)
+                    .with_hint("mend lns.station_home; the set is safe and is handed over then");
+                self.export_failure = Some(failure);
+            }
         }
     }
 

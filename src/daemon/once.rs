@@ -140,15 +140,22 @@ fn outcome(service: &Service, end: Option<Report>) -> Outcome {
     let current = service.current();
     let failure = end.as_ref().and_then(Report::failure).cloned();
     let is_set_up_wrong = matches!(end, Some(Report::IdentityUnusable { .. }));
+    // A set that is kept but reached nobody has not done its work.
+    let handed_over = service.export_failure().cloned();
     let outcome = match &end {
+        _ if handed_over.is_some() => "failed",
         Some(Report::Unchanged | Report::Confirmed { .. }) => "unchanged",
         Some(Report::Rotated { .. }) => "rotated",
         _ => "failed",
     };
     Outcome {
         outcome,
-        message: end.map_or_else(|| "stopped".to_owned(), |report| report.to_string()),
-        failure,
+        message: match (&handed_over, end) {
+            (Some(failure), _) => failure.message.clone(),
+            (None, Some(report)) => report.to_string(),
+            (None, None) => "stopped".to_owned(),
+        },
+        failure: failure.or(handed_over),
         notes: service.notes().to_vec(),
         set: current.map(|set| set.number.0),
         lns_uri: current

@@ -289,6 +289,7 @@ fn status(service: &Service) -> Value {
         "cups_uri": service.config().cups.uri.to_string(),
         "identity": identity,
         "current": current,
+        "handed_over": service.export_failure().map_or(Value::Bool(true), |f| json!(f.message)),
         "cycle": service.status().to_json(now),
     })
 }

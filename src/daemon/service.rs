@@ -36,6 +36,7 @@ pub struct Service {
     update: Option<PathBuf>,
     silent_closes: u32,
     pub(super) is_export_due: bool,
+    pub(super) export_failure: Option<Failure>,
     reports: Vec<Report>,
     last_report: Option<&'static str>,
     notes: Vec<&'static str>,
@@ -66,6 +67,7 @@ impl Service {
             update: None,
             silent_closes: 0,
             is_export_due: true,
+            export_failure: None,
             reports: Vec::new(),
             last_report: None,
             notes: Vec::new(),
@@ -193,6 +195,12 @@ impl Service {
     #[must_use]
     pub const fn standing(&self) -> Option<&Standing> {
         self.standing.as_ref()
+    }
+
+    /// Why the set in use could not be handed over, if it could not.
+    #[must_use]
+    pub const fn export_failure(&self) -> Option<&Failure> {
+        self.export_failure.as_ref()
     }
 
     /// Reports since the last call, oldest first.
@@ -368,12 +376,16 @@ impl Service {
     }
 }
 
+/// A gateway without LNS credentials asks that often, if not more often anyway.
+const POLL_UNCONFIGURED_S: u64 = 15 * 60;
+
 /// The machine's settings out of the configuration.
 #[must_use]
 pub fn settings(config: &Config) -> Settings {
     use core::time::Duration;
     Settings {
         poll: Duration::from_secs(config.cups.poll_s),
+        poll_unconfigured: Duration::from_secs(config.cups.poll_s.min(POLL_UNCONFIGURED_S)),
         prove: config.lns.prove,
         first_retry_spread: Duration::from_secs(config.retry_s_max),
         boot_delay_max: Duration::from_secs(config.boot_s_max),
