@@ -1,5 +1,6 @@
 //! Acts: puts together what the worker needs, from configuration, identity and current set.
 
+use core::time::Duration;
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use super::cups::{Ask, Updates};
 use super::discovery::Proof;
 use super::standing::Standing;
 use super::tls::TlsAccess;
+use crate::agent::Settings;
 use crate::agent::failure::{Class, Failure};
 use crate::config::Config;
 use crate::identity::anchors;
@@ -24,6 +26,21 @@ use crate::wire::uri::{ServerUri, Service};
 
 /// An update key is the two coordinates of a P-256 point.
 const KEY_OCTETS_MAX: usize = 4096;
+
+/// A gateway without LNS credentials asks that often, if not more often anyway.
+const POLL_UNCONFIGURED_S: u64 = 15 * 60;
+
+/// The machine's settings out of the configuration.
+#[must_use]
+pub fn settings(config: &Config) -> Settings {
+    Settings {
+        poll: Duration::from_secs(config.cups.poll_s),
+        poll_unconfigured: Duration::from_secs(config.cups.poll_s.min(POLL_UNCONFIGURED_S)),
+        prove: config.lns.prove,
+        first_retry_spread: Duration::from_secs(config.retry_s_max),
+        boot_delay_max: Duration::from_secs(config.boot_s_max),
+    }
+}
 
 /// The set that an offer makes of the current one.
 #[must_use]

@@ -18,9 +18,7 @@ use super::keeping::{store_failed, store_failure};
 use super::standing::{self, Standing};
 use super::worker::{Done, Job, Worker};
 use crate::agent::failure::{Class, Failure};
-use crate::agent::{
-    Action, Agent, Deadline, Event, ExchangeId, Moment, Report, SetId, Settings, Status,
-};
+use crate::agent::{Action, Agent, Deadline, Event, ExchangeId, Moment, Report, SetId, Status};
 use crate::config::Config;
 use crate::identity::Warning;
 use crate::store::{Set, SetContents, SetNumber, Store, StoreError};
@@ -56,7 +54,7 @@ impl Service {
         for note in &recovery.notes {
             warn!("{note}");
         }
-        let agent = Agent::new(settings(&config), seed);
+        let agent = Agent::new(compose::settings(&config), seed);
         let mut service = Self {
             agent,
             config,
@@ -154,7 +152,7 @@ impl Service {
             self.config.runtime_dir = before.runtime_dir;
         }
         self.tell(Event::Reconfigured {
-            settings: settings(&self.config),
+            settings: compose::settings(&self.config),
         });
         self.reload_identity();
         self.is_export_due = true;
@@ -373,23 +371,6 @@ impl Service {
         self.standing
             .as_ref()
             .map_or_else(clock::wall_s, |standing| standing.time.now_s())
-    }
-}
-
-/// A gateway without LNS credentials asks that often, if not more often anyway.
-const POLL_UNCONFIGURED_S: u64 = 15 * 60;
-
-/// The machine's settings out of the configuration.
-#[must_use]
-pub fn settings(config: &Config) -> Settings {
-    use core::time::Duration;
-    Settings {
-        poll: Duration::from_secs(config.cups.poll_s),
-        poll_unconfigured: Duration::from_secs(config.cups.poll_s.min(POLL_UNCONFIGURED_S)),
-        prove: config.lns.prove,
-        first_retry_spread: Duration::from_secs(config.retry_s_max),
-        boot_delay_max: Duration::from_secs(config.boot_s_max),
-        ..Settings::default()
     }
 }
 
