@@ -2,6 +2,7 @@
 //!
 //! Nothing here opens a file or a socket, reads a clock or draws a random number.
 
+pub mod crc;
 pub mod credential;
 pub mod cups;
 pub mod der;
