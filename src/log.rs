@@ -1,76 +1,88 @@
 //! Prints each tracing event as one line on standard error.
 //!
 //! To journald with a `<N>` priority in front, to a terminal without. Text from outside is
-//! escaped, so that nobody on the network can forge a line.
+//! escaped, so that nobody on the network can forge a line. There are no spans, and no
+//! subscriber from a library: `docs/decisions/0006-size.md`.
 
 use core::fmt::{self, Write as _};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Starts logging at a level: error, warn, info or debug. Later calls change nothing.
 pub fn start(level: &str) {
-    let level = match level {
-        "error" => Level::ERROR,
-        "warn" => Level::WARN,
-        "debug" => Level::DEBUG,
-        _ => Level::INFO,
-    };
-    let line = Line {
+    let lines = Lines {
+        level: match level {
+            "error" => Level::ERROR,
+            "warn" => Level::WARN,
+            "debug" => Level::DEBUG,
+            _ => Level::INFO,
+        },
         has_priority: !std::io::stderr().is_terminal(),
+        print: to_standard_error,
     };
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .event_format(line)
-        .finish();
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = tracing::subscriber::set_global_default(lines);
 }
 
-struct Line {
+/// Turns events into lines.
+struct Lines {
+    level: Level,
     has_priority: bool,
+    print: fn(&str),
 }
 
-impl<S, N> FormatEvent<S, N> for Line
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let metadata = event.metadata();
-        // Libraries below us speak of octets and frames; that is not for the journal.
-        if !metadata.target().starts_with("mtls_agent") {
-            return Ok(());
-        }
-        let (priority, word) = match *metadata.level() {
-            Level::ERROR => (3, "error: "),
-            Level::WARN => (4, "warning: "),
-            Level::INFO => (6, ""),
-            Level::DEBUG | Level::TRACE => (7, "debug: "),
+impl Lines {
+    fn line(&self, event: &Event<'_>) -> String {
+        let (priority, word) = match *event.metadata().level() {
+            Level::ERROR => ("<3>", "error: "),
+            Level::WARN => ("<4>", "warning: "),
+            Level::INFO => ("<6>", ""),
+            Level::DEBUG | Level::TRACE => ("<7>", "debug: "),
         };
-        if self.has_priority {
-            write!(writer, "<{priority}>")?;
-        }
-        writer.write_str(word)?;
-        let mut fields = Fields {
-            message: String::new(),
-            rest: String::new(),
-        };
+        let priority = if self.has_priority { priority } else { "" };
+        let mut fields = Fields::default();
         event.record(&mut fields);
-        writeln!(writer, "{}{}", fields.message, fields.rest)
+        [priority, word, &fields.message, &fields.rest, "\n"].concat()
     }
 }
 
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // Libraries below us speak of octets and frames; that is not for the journal.
+        *metadata.level() <= self.level && metadata.target().starts_with("mtls_agent")
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::from_level(self.level))
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        (self.print)(&self.line(event));
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// In one write, so that lines of several threads or processes do not mix. Nobody is left to
+/// be told when it fails.
+fn to_standard_error(line: &str) {
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+#[derive(Default)]
 struct Fields {
     message: String,
     rest: String,
@@ -102,5 +114,116 @@ impl Visit for Fields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.add(field, &format!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lines;
+    use std::cell::RefCell;
+    use tracing::{Level, debug, error, info, warn};
+
+    thread_local! {
+        static PRINTED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    fn keep(line: &str) {
+        PRINTED.with_borrow_mut(|lines| lines.push(line.to_owned()));
+    }
+
+    fn printed(level: Level, has_priority: bool, speak: impl FnOnce()) -> Vec<String> {
+        let lines = Lines {
+            level,
+            has_priority,
+            print: keep,
+        };
+        tracing::subscriber::with_default(lines, speak);
+        PRINTED.take()
+    }
+
+    #[test]
+    fn journald_gets_the_priority_of_each_level() {
+        let lines = printed(Level::DEBUG, true, || {
+            error!("one");
+            warn!("two");
+            info!("three");
+            debug!("four");
+        });
+        assert_eq!(
+            lines,
+            [
+                "<3>error: one\n",
+                "<4>warning: two\n",
+                "<6>three\n",
+                "<7>debug: four\n"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_terminal_gets_no_priority() {
+        let lines = printed(Level::INFO, false, || warn!("the store is full"));
+        assert_eq!(lines, ["warning: the store is full\n"]);
+    }
+
+    #[test]
+    fn what_lies_below_the_level_is_not_printed() {
+        let lines = printed(Level::WARN, true, || {
+            debug!("no");
+            info!("no");
+            warn!("yes");
+        });
+        assert_eq!(lines, ["<4>warning: yes\n"]);
+    }
+
+    #[test]
+    fn fields_follow_the_message_in_brackets() {
+        let lines = printed(Level::INFO, true, || {
+            info!(
+                code = "dns",
+                count = 3_u64,
+                ok = true,
+                odd = ?Some("x"),
+                name = %"gw",
+                "asked {}",
+                1
+            );
+        });
+        assert_eq!(
+            lines,
+            ["<6>asked 1 [code=dns] [count=3] [ok=true] [odd=Some(\"x\")] [name=gw]\n"]
+        );
+    }
+
+    #[test]
+    fn a_hint_ends_the_sentence_and_an_empty_one_does_not_show() {
+        let lines = printed(Level::INFO, true, || {
+            info!(hint = "look at the cable", "no link");
+            info!(hint = "", "no link");
+        });
+        assert_eq!(lines, ["<6>no link; look at the cable\n", "<6>no link\n"]);
+    }
+
+    #[test]
+    fn control_characters_cannot_forge_a_line() {
+        let lines = printed(Level::INFO, true, || {
+            let text = "a\r\n<3>error: forged\u{1b}[2J\u{9b}\u{7f}";
+            info!(text, debugged = ?"\n", "said {text}");
+        });
+        assert_eq!(
+            lines,
+            [
+                "<6>said a  <3>error: forged [2J   [text=a  <3>error: forged [2J  ] [debugged=\"\\n\"]\n"
+            ]
+        );
+    }
+
+    #[test]
+    fn libraries_are_not_heard() {
+        let lines = printed(Level::DEBUG, true, || {
+            error!(target: "tungstenite::protocol", "frame");
+            error!(target: "mtls_agent::daemon", "ours");
+        });
+        assert_eq!(lines, ["<3>error: ours\n"]);
     }
 }

@@ -18,6 +18,7 @@ use crate::identity::anchors;
 use crate::identity::pair;
 use crate::store::durable::read_bounded;
 use crate::store::{SetContents, station};
+use crate::wire::crc::crc32;
 use crate::wire::credential::{Credential, Method, crc_of_nothing};
 use crate::wire::cups::request::Request;
 use crate::wire::policy::Offer;
@@ -176,11 +177,7 @@ fn request(
         ),
         model: model(config),
         package: package.or_else(|| home.and_then(station::version_text)),
-        key_crcs: updates
-            .keys
-            .iter()
-            .map(|key| crc32fast::hash(key))
-            .collect(),
+        key_crcs: updates.keys.iter().map(|key| crc32(key)).collect(),
     }
 }
 

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::wire::crc::crc32;
 use crate::wire::cups::answer::Signature;
 use crate::wire::error::{Code, DecodeError};
 
@@ -111,9 +112,7 @@ impl Hash {
 
         let refused = |what: String| DecodeError::of(Code::UpdateSignature, what);
         // Station tries every key and ignores the CRC; the signature names one, so only it.
-        let key = keys
-            .iter()
-            .find(|key| crc32fast::hash(key) == signature.key_crc);
+        let key = keys.iter().find(|key| crc32(key) == signature.key_crc);
         let key = key.ok_or_else(|| {
             refused(format!(
                 "update: no installed key has the CRC {:08x}",

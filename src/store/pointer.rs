@@ -9,6 +9,7 @@
 use super::disk::{Access, Disk};
 use super::durable;
 use super::set::{Digest, SetNumber};
+use crate::wire::crc::crc32;
 use std::io;
 
 /// The pointer to the set in use.
@@ -40,12 +41,12 @@ impl Pointer {
     /// The file's text.
     fn encode(self) -> String {
         let line = format!("{FORMAT} {} {}", self.number, self.manifest);
-        format!("{line} {:08x}\n", crc32fast::hash(line.as_bytes()))
+        format!("{line} {:08x}\n", crc32(line.as_bytes()))
     }
 
     fn decode(text: &str) -> Option<Self> {
         let (line, crc) = text.strip_suffix('\n')?.rsplit_once(' ')?;
-        if format!("{:08x}", crc32fast::hash(line.as_bytes())) != crc {
+        if format!("{:08x}", crc32(line.as_bytes())) != crc {
             return None;
         }
         let mut words = line.split(' ');

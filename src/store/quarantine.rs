@@ -12,6 +12,7 @@
 use super::disk::{Access, Disk};
 use super::durable;
 use super::set::Digest;
+use crate::wire::crc::crc32;
 use core::fmt::Write;
 use std::io;
 
@@ -105,14 +106,14 @@ impl Quarantine {
                 entry.digest, entry.refused_s, entry.hold_s
             );
         }
-        let crc = crc32fast::hash(text.as_bytes());
+        let crc = crc32(text.as_bytes());
         format!("{text}crc {crc:08x}\n")
     }
 
     fn decode(text: &str) -> Option<Self> {
         let at = text.rfind("crc ")?;
         let (lines, crc) = text.split_at_checked(at)?;
-        let sum = crc32fast::hash(lines.as_bytes());
+        let sum = crc32(lines.as_bytes());
         if crc != format!("crc {sum:08x}\n") || !lines.starts_with("format 1\n") {
             return None;
         }

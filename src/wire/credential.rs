@@ -9,6 +9,7 @@
 //! The octets are kept exactly as received, because CUPS compares their CRC-32.
 //! `reference/cups-lns.md` sections 1.4 and 2.2.
 
+use super::crc::crc32;
 use super::der;
 use super::error::{Code, DecodeError};
 use super::secret::Secret;
@@ -123,7 +124,7 @@ impl Credential {
     /// CRC-32 (zlib) over the blob: the number CUPS compares.
     #[must_use]
     pub fn crc(&self) -> u32 {
-        crc32fast::hash(self.octets())
+        crc32(self.octets())
     }
 
     /// The trust part: DER as CUPS sends it, PEM or DER in an adopted set; empty if absent.
@@ -160,7 +161,7 @@ impl Credential {
 /// CRC-32 of a set that has no credentials at all: twelve zero octets.
 #[must_use]
 pub fn crc_of_nothing() -> u32 {
-    crc32fast::hash(&[0; 12])
+    crc32(&[0; 12])
 }
 
 fn present(part: &[u8]) -> &[u8] {

@@ -2,6 +2,7 @@
 //!
 //! Nothing here opens a file or a socket, reads a clock or draws a random number.
 
+pub mod crc;
 pub mod credential;
 pub mod cups;
 pub mod der;
@@ -9,8 +10,10 @@ pub mod error;
 pub mod eui;
 pub mod json;
 pub mod lns;
+pub mod name;
 pub mod policy;
 pub mod secret;
+pub mod timestamp;
 pub mod token;
 pub mod uri;
 pub mod x509;
