@@ -2,7 +2,12 @@
 //! code, and what Basic Station uses stays as it was.
 
 #![cfg(feature = "updates")]
-#![expect(clippy::unwrap_used, reason = "a test whose doubles must work")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that ends when its own files, programs or vectors are not as expected"
+)]
 
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support {

@@ -3,9 +3,10 @@
 
 #![cfg(feature = "updates")]
 #![expect(
+    clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "helpers of tests that end when a vector lacks something"
+    reason = "a test that ends when its own files, programs or vectors are not as expected"
 )]
 
 mod support {
@@ -23,6 +24,7 @@ use mtls_agent::wire::error::Code;
 use mtls_agent::wire::eui::Eui64;
 use mtls_agent::wire::policy::{InForce, Policy};
 use mtls_agent::wire::uri::{ServerUri, Service};
+use mtls_agent::wire::x509::Facts;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 use support::vectors::{Files, Vectors, base64, body, files, hex, text};
@@ -251,6 +253,29 @@ fn an_update_needs_the_very_key_its_signature_names() {
         Err(Code::UpdateUnsigned),
         "no key installed"
     );
+}
+
+#[test]
+fn a_trust_anchor_must_be_valid_now_and_for_an_hour() {
+    let root = Vectors::load().material("rootA_der");
+    let code = |root: &[u8], passed_s: u64| {
+        let set = Credential::parse(&[root, &[0; 8]].concat()).unwrap();
+        let verdict = accept::check(&set, Effective::from_passed(&[passed_s]));
+        verdict.map_err(|error| error.code)
+    };
+    let end_s = Facts::read(&root).unwrap().not_after_s;
+    assert_eq!(code(&root, end_s - 3700), Ok(()));
+    assert_eq!(code(&root, end_s - 3500), Err(Code::CredTrustValidity));
+    assert_eq!(code(&root, end_s + 1), Err(Code::CredTrustValidity));
+
+    let begin = b"200101000000Z";
+    let place = root.windows(13).position(|text| text == begin).unwrap();
+    let mut later = root.clone();
+    later[place..place + 2].copy_from_slice(b"48");
+    assert_eq!(code(&later, 0), Err(Code::CredTrustValidity));
+    // A clock that is known to be behind cannot say that something has not begun.
+    let far_s = Facts::read(&later).unwrap().not_before_s - 86_400;
+    assert_eq!(code(&later, far_s), Ok(()));
 }
 
 /// Passes an answer through everything that judges it, in the order of the exchange.

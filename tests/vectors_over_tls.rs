@@ -4,8 +4,9 @@
 #![cfg(feature = "updates")]
 #![expect(
     clippy::disallowed_methods,
+    clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test that reads what its own programs wrote"
+    reason = "a test that ends when its own files, programs or vectors are not as expected"
 )]
 
 #[expect(dead_code, reason = "other tests use the rest")]

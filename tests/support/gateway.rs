@@ -1,9 +1,4 @@
 //! Runs: the real agent in a directory of its own, against doubles behind mutual TLS.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "a test that cannot read or write its own files must end"
-)]
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};

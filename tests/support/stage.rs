@@ -1,8 +1,4 @@
 //! Stands: a gateway with the state of a vector, before a CUPS that answers as the vector says.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test whose doubles cannot start must end"
-)]
 
 use mtls_lab::cups::{Config, CupsDouble};
 use mtls_lab::front::{self, Front, Header};

@@ -1,9 +1,4 @@
 //! Reads: `tests/data/cups-vectors.json`, requests and answers with the state around them.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "a test that cannot read or write its own files must end"
-)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
