@@ -55,7 +55,11 @@ fn a_trust_part_that_is_no_anchor_is_refused() {
             vec![no_certificate, &NONE, TOKEN],
             "cred_trust_tag",
         ),
-        ("a leaf", vec![certificate, &NONE, TOKEN], "cred_trust_tag"),
+        (
+            "a leaf",
+            vec![certificate, &NONE, TOKEN],
+            "cred_trust_not_ca",
+        ),
         ("absent", vec![&NONE, &NONE, TOKEN], "cred_trust_tag"),
         ("alone", vec![root], "cred_cert_tag"),
     ];
