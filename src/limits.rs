@@ -9,6 +9,10 @@ pub const BUILD_EPOCH_S: u64 = match option_env!("SOURCE_DATE_EPOCH") {
     None => 1_767_225_600,
 };
 
+/// Octets of a CUPS answer without its update: two addresses, two credential segments and a
+/// signature are 131,726 octets at most.
+pub const ANSWER_OCTETS_MAX: usize = 132 * 1024;
+
 /// Octets of an answer that is not 200 which are read for its message.
 pub const ERROR_BODY_OCTETS_MAX: usize = 4096;
 

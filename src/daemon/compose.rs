@@ -37,7 +37,8 @@ pub fn settings(config: &Config) -> Settings {
     Settings {
         poll: Duration::from_secs(config.cups.poll_s),
         poll_unconfigured: Duration::from_secs(config.cups.poll_s.min(POLL_UNCONFIGURED_S)),
-        prove: config.lns.prove,
+        // A gateway that follows CUPS to a server that does not answer never comes back.
+        prove: config.lns.prove || config.cups.policy.allow_cups_changes,
         first_retry_spread: Duration::from_secs(config.retry_s_max),
         boot_delay_max: Duration::from_secs(config.boot_s_max),
     }
@@ -81,7 +82,7 @@ pub fn ask(
     let updates = updates(config)?;
     Ok(Ask {
         tls: tls_access(config, standing, credential)?,
-        headers: headers(credential)?,
+        headers: headers(credential.filter(|_| uri.is_secure()))?,
         body: request(config, standing, set, &uri, credential, &updates).body(),
         tc_uri: set.and_then(|set| ServerUri::parse(&set.tc_uri, Service::Lns).ok()),
         policy: config.cups.policy.clone(),
@@ -93,10 +94,18 @@ pub fn ask(
     })
 }
 
-/// The proof of a set at its LNS; `None` if the set names no LNS.
+/// The proof of a set's CUPS part: the same question to the new server, whose answer counts
+/// for nothing else. It must not touch the update that the first answer may have brought.
+pub fn rehearsal(config: &Config, standing: &Standing, set: &SetContents) -> Result<Ask, Failure> {
+    let mut ask = ask(config, standing, Some(set), 0)?;
+    ask.updates.data_dir = None;
+    Ok(ask)
+}
+
+/// The proof of a set at its LNS; `None` if the set names no LNS or none is wanted.
 #[must_use]
 pub fn proof(config: &Config, standing: &Standing, set: &SetContents) -> Option<Proof> {
-    (!set.tc_uri.is_empty()).then(|| Proof {
+    (config.lns.prove && !set.tc_uri.is_empty()).then(|| Proof {
         router: standing.identity.eui,
         tc_uri: set.tc_uri.clone(),
         credential: set.tc.clone(),
@@ -134,6 +143,7 @@ fn tls_access(
     })
 }
 
+/// The lines of a token. The caller leaves them out where nothing would hide them.
 fn headers(credential: Option<&Credential>) -> Result<Vec<(String, String)>, Failure> {
     let Some(credential) = credential.filter(|set| set.method() == Method::Token) else {
         return Ok(Vec::new());

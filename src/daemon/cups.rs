@@ -18,8 +18,9 @@ use crate::agent::evidence::Stage;
 use crate::agent::failure::{Class, Failure};
 use crate::agent::refusal::Refusal;
 use crate::config::Network;
-use crate::limits::{BUFFER_OCTETS, ERROR_BODY_OCTETS_MAX, RETRY_AFTER_MAX};
-use crate::wire::cups::answer::{self, Answer, HEAD_OCTETS_MAX, Layout};
+use crate::limits::{ANSWER_OCTETS_MAX, BUFFER_OCTETS, ERROR_BODY_OCTETS_MAX, RETRY_AFTER_MAX};
+use crate::wire::cups::answer::{self, Answer, Layout};
+use crate::wire::cups::stack_error::printable;
 use crate::wire::error::{Code, DecodeError};
 use crate::wire::policy::{InForce, Note, Offer, Policy};
 use crate::wire::uri::ServerUri;
@@ -109,7 +110,9 @@ impl Ask {
         if head.status().as_u16() != 200 {
             return Err(self.refused(&head, &mut body).into());
         }
-        check_content_type(head.headers()).map_err(|error| self.malformed(&error))?;
+        check_content_type(head.headers())
+            .and_then(|()| check_content_encoding(head.headers()))
+            .map_err(|error| self.malformed(&error))?;
         self.read_answer(&mut body)
     }
 
@@ -119,9 +122,8 @@ impl Ask {
         let malformed = |error: DecodeError| self.malformed(&error);
         layout.check_surplus(&surplus).map_err(malformed)?;
         let answer = Answer::from_head(&head, &layout).map_err(malformed)?;
-        let now_s = self.tls.time.now_s();
         for credential in [&answer.cups, &answer.tc].into_iter().flatten() {
-            accept::check(credential, now_s).map_err(malformed)?;
+            accept::check(credential, self.tls.time).map_err(malformed)?;
         }
         let signature = answer.signature.clone();
         let in_force = InForce {
@@ -160,9 +162,8 @@ impl Ask {
             if let Some(layout) = Layout::find(&head).map_err(|error| self.malformed(&error))? {
                 return Ok((head, layout));
             }
-            if head.len() > HEAD_OCTETS_MAX {
-                let what = "the answer is larger than any CUPS answer";
-                return Err(self.malformed(&DecodeError::of(Code::TooLarge, what)));
+            if head.len() > ANSWER_OCTETS_MAX {
+                return Err(self.malformed(&too_large()));
             }
             let amount = body
                 .read(&mut buffer)
@@ -208,8 +209,8 @@ impl Ask {
             }
             left = left.saturating_sub(data.len());
             surplus.extend_from_slice(rest);
-            if surplus.len() > BUFFER_OCTETS {
-                return Ok((sink, surplus));
+            if layout.update_start.saturating_add(surplus.len()) > ANSWER_OCTETS_MAX {
+                return Err(self.malformed(&too_large()));
             }
             let amount = body
                 .read(&mut buffer)
@@ -332,6 +333,25 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), DecodeError> {
     }
     let what = format!("the answer is {kind:?} instead of application/octet-stream");
     Err(DecodeError::of(Code::HttpContentType, what))
+}
+
+/// Nothing was asked for, so nothing but the octets themselves may come.
+fn check_content_encoding(headers: &HeaderMap) -> Result<(), DecodeError> {
+    let Some(coding) = headers.get("content-encoding") else {
+        return Ok(());
+    };
+    let coding = coding.to_str().unwrap_or("unreadable").trim();
+    if coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
+        return Ok(());
+    }
+    let coding = printable(coding, 40);
+    let what = format!("the answer is encoded ({coding}) although no encoding was asked for");
+    Err(DecodeError::of(Code::HttpBody, what))
+}
+
+fn too_large() -> DecodeError {
+    let what = "the answer is larger than any CUPS answer";
+    DecodeError::of(Code::TooLarge, what)
 }
 
 fn ignored_update(length: usize, error: Option<DecodeError>) -> Note {

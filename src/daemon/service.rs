@@ -312,7 +312,7 @@ impl Service {
         let is_cups_new =
             cups(current).unwrap_or_default() != cups(Some(&contents)).unwrap_or_default();
         let ask = is_cups_new
-            .then(|| compose::ask(&self.config, standing, Some(&contents), 0).map(Box::new))
+            .then(|| compose::rehearsal(&self.config, standing, &contents).map(Box::new))
             .transpose();
         match ask {
             Ok(ask) => {

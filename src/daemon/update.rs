@@ -20,7 +20,23 @@ const FILE: &str = "update/update.bin";
 /// Where update data goes.
 pub struct Sink {
     hash: Hash,
-    file: Option<(File, PathBuf)>,
+    file: Option<Unverified>,
+}
+
+/// A file that is removed unless it is found good, wherever the answer breaks off.
+struct Unverified {
+    file: File,
+    path: PathBuf,
+    is_good: bool,
+}
+
+impl Drop for Unverified {
+    fn drop(&mut self) {
+        if !self.is_good {
+            // Nothing runs it, and the next update replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Sink {
@@ -37,7 +53,7 @@ impl Sink {
     pub fn take(&mut self, octets: &[u8]) -> io::Result<()> {
         self.hash.take(octets);
         match &mut self.file {
-            Some((file, _)) => file.write_all(octets),
+            Some(kept) => kept.file.write_all(octets),
             None => Ok(()),
         }
     }
@@ -56,25 +72,22 @@ impl Sink {
             }
             Some(signature) => self.hash.verify(signature, keys),
         };
-        let Some((file, path)) = self.file else {
-            return verdict.map(|()| None);
-        };
-        let synced = file.sync_all();
-        if verdict.is_err() || synced.is_err() {
-            let _ = fs::remove_file(&path);
-        }
         verdict?;
-        synced.map_err(|error| {
+        let Some(mut kept) = self.file else {
+            return Ok(None);
+        };
+        kept.file.sync_all().map_err(|error| {
             DecodeError::of(
                 Code::UpdateTooLarge,
                 format!("update: it cannot be stored: {error}"),
             )
         })?;
-        Ok(Some(path))
+        kept.is_good = true;
+        Ok(Some(kept.path.clone()))
     }
 }
 
-fn create(data_dir: &Path) -> io::Result<(File, PathBuf)> {
+fn create(data_dir: &Path) -> io::Result<Unverified> {
     let path = data_dir.join(FILE);
     if let Some(folder) = path.parent() {
         DirBuilder::new()
@@ -91,7 +104,11 @@ fn create(data_dir: &Path) -> io::Result<(File, PathBuf)> {
         .create_new(true)
         .mode(0o700)
         .open(&path)?;
-    Ok((file, path))
+    Ok(Unverified {
+        file,
+        path,
+        is_good: false,
+    })
 }
 
 #[cfg(feature = "updates")]

@@ -15,9 +15,6 @@ use super::super::credential::Credential;
 use super::super::error::{Code, DecodeError};
 use super::super::uri::{ServerUri, Service};
 
-/// Most octets before the update data: two addresses, two credentials and a signature.
-pub const HEAD_OCTETS_MAX: usize = 2 * 256 + 2 * 65_537 + 4 + 132 + 4;
-
 /// Surplus octets of The Things Stack after an answer without signature.
 const SURPLUS: [u8; 4] = [0; 4];
 
@@ -112,14 +109,8 @@ impl Answer {
             if octets.is_empty() {
                 return Ok(None);
             }
-            let text = core::str::from_utf8(octets).map_err(|_| {
-                DecodeError::at(
-                    Code::UriControl,
-                    range.start,
-                    "uri: an octet that is not ASCII",
-                )
-            })?;
-            ServerUri::parse(text, service)
+            uri_text(octets)
+                .and_then(|text| ServerUri::parse(text, service))
                 .map(Some)
                 .map_err(|error| error.shifted(range.start))
         };
@@ -154,6 +145,19 @@ impl Answer {
             && self.tc.is_none()
             && self.update_length == 0
     }
+}
+
+/// A file may end in a line end; an address on the wire that does would be written to one.
+fn uri_text(octets: &[u8]) -> Result<&str, DecodeError> {
+    let is_graphic = |octet: &u8| octet.is_ascii_graphic();
+    let offset = octets.iter().position(|octet| !is_graphic(octet));
+    core::str::from_utf8(octets)
+        .ok()
+        .filter(|_| offset.is_none())
+        .ok_or_else(|| {
+            let what = "uri: a blank, a control character or a non-ASCII octet inside";
+            DecodeError::at(Code::UriControl, offset.unwrap_or_default(), what)
+        })
 }
 
 /// Words the defect of a body that ends inside its head.
@@ -313,6 +317,21 @@ mod tests {
         for end in 0..body.len() {
             let error = Answer::parse(&body[..end]).unwrap_err();
             assert_eq!(error.code, Code::Truncated, "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn an_address_on_the_wire_is_not_trimmed() {
+        for ending in [b'\n', b'\r', b' ', b'\t', 0, 0x80] {
+            let mut body = answer_with_uri();
+            body.insert(28, ending);
+            body[1] += 1;
+            let error = Answer::parse(&body).unwrap_err();
+            assert_eq!(
+                (error.code, error.offset),
+                (Code::UriControl, Some(28)),
+                "{ending}"
+            );
         }
     }
 
