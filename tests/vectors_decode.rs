@@ -166,7 +166,7 @@ fn the_sample_numbers_are_ours() {
         .iter()
         .map(|example| example["crc"].as_u64().unwrap())
         .collect();
-    let of_key = |name| u64::from(crc32fast::hash(&vectors.material(name)));
+    let of_key = |name| u64::from(mtls_lab::cups::answer::crc32(&vectors.material(name)));
     let ours = [
         u64::from(crc_of_nothing()),
         of_key("sig0_pub_xy"),
@@ -215,7 +215,10 @@ fn an_update_needs_the_very_key_its_signature_names() {
         vectors.material("sig0_pub_xy"),
         vectors.material("sig1_pub_xy"),
     ];
-    let crcs = [crc32fast::hash(&keys[0]), crc32fast::hash(&keys[1])];
+    let crcs = [
+        mtls_lab::cups::answer::crc32(&keys[0]),
+        mtls_lab::cups::answer::crc32(&keys[1]),
+    ];
     let [by_0, by_1] = ["update_sig0_der", "update_sig1_der"].map(|name| vectors.material(name));
     let code = |data: &[u8], key_crc, der: &[u8], keys: &[Vec<u8>]| {
         let der = der.to_vec();
