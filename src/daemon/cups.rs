@@ -22,6 +22,7 @@ use crate::limits::{BUFFER_OCTETS, ERROR_BODY_OCTETS_MAX, RETRY_AFTER_MAX};
 use crate::wire::cups::answer::{self, Answer, HEAD_OCTETS_MAX, Layout};
 use crate::wire::error::{Code, DecodeError};
 use crate::wire::policy::{InForce, Note, Offer, Policy};
+use crate::wire::token;
 use crate::wire::uri::ServerUri;
 
 /// The path of the only CUPS request.
@@ -107,7 +108,8 @@ impl Ask {
         let (head, mut body) =
             http::post(session, post, response, total).map_err(|error| self.http(error))?;
         if head.status().as_u16() != 200 {
-            return Err(self.refused(&head, &mut body).into());
+            let failure = self.refused(&head, &mut body);
+            return Err(self.without_token(failure).into());
         }
         check_content_type(head.headers()).map_err(|error| self.malformed(&error))?;
         self.read_answer(&mut body)
@@ -271,6 +273,14 @@ impl Ask {
             failure: evidence.classify(),
             is_silent_close: evidence.is_silent_close(),
         }
+    }
+
+    /// A failure without the token, should the server repeat it.
+    fn without_token(&self, mut failure: Failure) -> Failure {
+        let line = |(name, value): &(String, String)| format!("{name}: {value}\n");
+        let lines: String = self.headers.iter().map(line).collect();
+        failure.message = token::withheld(&failure.message, lines.as_bytes());
+        failure
     }
 
     fn refused(&self, head: &Response<()>, body: &mut Answering) -> Failure {

@@ -118,7 +118,8 @@ impl Service {
             }
             Done::Tried(id, Ok(traffic)) => {
                 if let Some(traffic) = traffic {
-                    debug!(%traffic, "the LNS takes this set");
+                    // Not the path: it is the LNS' own, and may hold anything.
+                    debug!(traffic = traffic.authority(), "the LNS takes this set");
                 }
                 Event::Proved { id }
             }
