@@ -9,6 +9,9 @@
 )]
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::Duration;
 
 use mtls_lab::cups::Budget;
@@ -140,12 +143,33 @@ fn readers_of_the_status_that_never_read_do_not_hold_it_up() {
     service.until("set 1 in use", has_set(1));
     let path = scene.device.path("run/status.sock");
     let silent: Vec<_> = (0..50)
-        .map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap())
+        .map(|_| UnixStream::connect(&path).unwrap())
         .collect();
     let asked = scene.asked();
     service.until("two more polls", |_| scene.asked() >= asked + 2);
     assert_eq!(service.show("/current/number"), json!(1));
     drop(silent);
+}
+
+#[test]
+fn a_client_that_sends_a_command_octet_by_octet_does_not_hold_up_the_end() {
+    let scene = scene();
+    let mut service = scene.device.serve();
+    service.until("answering", |service| !service.status().is_null());
+    let mut client = UnixStream::connect(scene.device.path("run/control.sock")).unwrap();
+    let slowly = thread::spawn(move || {
+        for _ in 0..30 {
+            if client.write_all(b" ").is_err() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(400));
+        }
+    });
+    // Now the agent is with that client, not with its signals.
+    thread::sleep(Duration::from_millis(200));
+    service.signal("TERM");
+    assert_eq!(service.wait(STOP_LIMIT), Some(0));
+    slowly.join().unwrap();
 }
 
 #[test]
