@@ -23,6 +23,7 @@ use crate::wire::cups::answer::{self, Answer, Layout};
 use crate::wire::cups::stack_error::printable;
 use crate::wire::error::{Code, DecodeError};
 use crate::wire::policy::{InForce, Note, Offer, Policy};
+use crate::wire::token;
 use crate::wire::uri::ServerUri;
 
 /// The path of the only CUPS request.
@@ -108,7 +109,8 @@ impl Ask {
         let (head, mut body) =
             http::post(session, post, response, total).map_err(|error| self.http(error))?;
         if head.status().as_u16() != 200 {
-            return Err(self.refused(&head, &mut body).into());
+            let failure = self.refused(&head, &mut body);
+            return Err(self.without_token(failure).into());
         }
         check_content_type(head.headers())
             .and_then(|()| check_content_encoding(head.headers()))
@@ -272,6 +274,14 @@ impl Ask {
             failure: evidence.classify(),
             is_silent_close: evidence.is_silent_close(),
         }
+    }
+
+    /// A failure without the token, should the server repeat it.
+    fn without_token(&self, mut failure: Failure) -> Failure {
+        let line = |(name, value): &(String, String)| format!("{name}: {value}\n");
+        let lines: String = self.headers.iter().map(line).collect();
+        failure.message = token::withheld(&failure.message, lines.as_bytes());
+        failure
     }
 
     fn refused(&self, head: &Response<()>, body: &mut Answering) -> Failure {

@@ -55,6 +55,14 @@ pub struct Proof {
 impl Proof {
     /// Asks the LNS where the gateway's traffic goes; the answer proves the set.
     pub fn run(&self) -> Result<ServerUri, Failure> {
+        self.discover().map_err(|failure| {
+            let key = self.credential.as_ref().map(Credential::key);
+            let message = token::withheld(&failure.message, key.unwrap_or_default());
+            Failure { message, ..failure }
+        })
+    }
+
+    fn discover(&self) -> Result<ServerUri, Failure> {
         let uri = ServerUri::parse(&self.tc_uri, Service::Lns).map_err(|error| protocol(&error))?;
         let access = self.access(&uri)?;
         let total = Cutoff::after(Duration::from_secs(self.network.total_s));

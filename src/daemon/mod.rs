@@ -16,6 +16,7 @@ pub mod session;
 pub mod show;
 pub mod sockets;
 pub mod standing;
+mod telling;
 pub mod tls;
 pub mod update;
 pub mod updating;

@@ -9,13 +9,14 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::clock;
 use super::compose;
 use super::cups::{Answered, AskError};
 use super::keeping::{store_failed, store_failure};
 use super::standing::{self, Standing};
+use super::telling::End;
 use super::worker::{Done, Job, Worker};
 use crate::agent::failure::{Class, Failure};
 use crate::agent::{Action, Agent, Deadline, Event, ExchangeId, Moment, Report, SetId, Status};
@@ -35,8 +36,8 @@ pub struct Service {
     silent_closes: u32,
     pub(super) is_export_due: bool,
     pub(super) export_failure: Option<Failure>,
-    reports: Vec<Report>,
-    last_report: Option<&'static str>,
+    pub(super) reports: Vec<Report>,
+    pub(super) last_end: Option<End>,
     notes: Vec<&'static str>,
     is_over: bool,
 }
@@ -67,7 +68,7 @@ impl Service {
             is_export_due: true,
             export_failure: None,
             reports: Vec::new(),
-            last_report: None,
+            last_end: None,
             notes: Vec::new(),
             is_over: false,
         };
@@ -117,7 +118,8 @@ impl Service {
             }
             Done::Tried(id, Ok(traffic)) => {
                 if let Some(traffic) = traffic {
-                    debug!(%traffic, "the LNS takes this set");
+                    // Not the path: it is the LNS' own, and may hold anything.
+                    debug!(traffic = traffic.authority(), "the LNS takes this set");
                 }
                 Event::Proved { id }
             }
@@ -346,25 +348,6 @@ impl Service {
             Err(failure) if self.standing.is_some() => Event::IdentityLoadFailed { failure },
             Err(failure) => Event::IdentityUnusable { failure },
         }
-    }
-
-    fn report(&mut self, report: Report) {
-        if let Some(failure) = report.failure() {
-            let hint = failure.hint.unwrap_or_default();
-            warn!(
-                class = failure.class.name(),
-                code = failure.code,
-                hint,
-                "{report}"
-            );
-        } else if self.last_report == Some(report.name()) {
-            // A poll a minute that finds nothing new is not worth a line a minute.
-            debug!("{report}");
-        } else {
-            info!("{report}");
-        }
-        self.last_report = Some(report.name());
-        self.reports.push(report);
     }
 
     pub(super) fn now_s(&self) -> u64 {

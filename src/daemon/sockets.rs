@@ -6,11 +6,12 @@
 //! | `control.sock` | 0600 | one verb a line: `refresh` or `reload`; answers `ok` or why not |
 
 use std::fs::{self, DirBuilder, Permissions};
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use super::clock::Cutoff;
 use crate::limits::{CONTROL_OCTETS_MAX, SOCKET_PATIENCE, STATUS_OCTETS_MAX};
 
 /// The name of the status socket.
@@ -139,22 +140,31 @@ fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn converse(stream: UnixStream) -> io::Result<Option<Verb>> {
+fn converse(mut stream: UnixStream) -> io::Result<Option<Verb>> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(SOCKET_PATIENCE))?;
     stream.set_write_timeout(Some(SOCKET_PATIENCE))?;
-    let mut line = String::new();
-    let mut reader = BufReader::new(stream.take(CONTROL_OCTETS_MAX as u64));
-    reader.read_line(&mut line)?;
-    let verb = Verb::parse(&line);
+    let verb = Verb::parse(&line(&mut stream)?);
     let answer = if verb.is_some() {
         "ok\n"
     } else {
         "unknown verb; refresh and reload exist\n"
     };
-    reader
-        .into_inner()
-        .into_inner()
-        .write_all(answer.as_bytes())?;
+    stream.write_all(answer.as_bytes())?;
     Ok(verb)
+}
+
+/// Reads one line. The patience is for all of it: one octet at a time holds nobody up.
+fn line(stream: &mut UnixStream) -> io::Result<String> {
+    let cutoff = Cutoff::after(SOCKET_PATIENCE);
+    let mut line = Vec::new();
+    let mut buffer = [0; CONTROL_OCTETS_MAX];
+    while line.len() < CONTROL_OCTETS_MAX && !line.contains(&b'\n') {
+        let left = cutoff.left().ok_or(ErrorKind::TimedOut)?;
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut buffer)? {
+            0 => break,
+            amount => line.extend_from_slice(buffer.get(..amount).unwrap_or_default()),
+        }
+    }
+    Ok(String::from_utf8_lossy(&line).into_owned())
 }

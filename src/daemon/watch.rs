@@ -20,7 +20,7 @@ impl Watch {
     /// Starts watching. A folder that does not exist is left out.
     pub fn start(files: &[PathBuf]) -> Result<Self, Errno> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let mut folders: Vec<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+        let mut folders: Vec<&Path> = files.iter().filter_map(|file| folder(file)).collect();
         folders.sort_unstable();
         folders.dedup();
         let flags = AddWatchFlags::IN_CLOSE_WRITE
@@ -54,6 +54,13 @@ impl Watch {
         }
         has_changed
     }
+}
+
+/// The folder of a file; a bare name is in the working directory.
+fn folder(file: &Path) -> Option<&Path> {
+    let parent = file.parent()?;
+    let is_bare = parent.as_os_str().is_empty();
+    Some(if is_bare { Path::new(".") } else { parent })
 }
 
 impl AsFd for Watch {

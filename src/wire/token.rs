@@ -21,6 +21,9 @@ const FORBIDDEN: [&str; 9] = [
     "proxy-authorization",
 ];
 
+/// Shorter words of a token are no secrets: `Bearer`.
+const SECRET_OCTETS_MIN: usize = 8;
+
 /// Checks the grammar of token lines; offsets in errors count from their start.
 pub fn check(octets: &[u8]) -> Result<(), DecodeError> {
     lines(octets).map(|_| ())
@@ -53,6 +56,18 @@ pub fn lines(octets: &[u8]) -> Result<Vec<(&str, &str)>, DecodeError> {
     Ok(headers)
 }
 
+/// A server's words without the token it was shown, should it repeat it. `octets` are token
+/// lines; `Bearer NNSXS...` is found with and without its first word.
+#[must_use]
+pub fn withheld(text: &str, octets: &[u8]) -> String {
+    let values = lines(octets).unwrap_or_default();
+    let words = values.iter().flat_map(|(_, value)| value.split(' '));
+    let is_secret = |word: &&str| word.len() >= SECRET_OCTETS_MIN;
+    words
+        .filter(is_secret)
+        .fold(text.to_owned(), |text, word| text.replace(word, "(token)"))
+}
+
 fn header(line: &str) -> Result<(&str, &str), &'static str> {
     if line.is_empty() {
         return Err("credential: the token holds a blank line, which would end the request's head");
@@ -79,7 +94,17 @@ fn header(line: &str) -> Result<(&str, &str), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::lines;
+    use super::{lines, withheld};
+
+    #[test]
+    fn a_token_that_is_repeated_is_withheld() {
+        let text = withheld(
+            "no key NNSXS.A.B, Bearer NNSXS.A.B",
+            b"X: Bearer NNSXS.A.B\r\n",
+        );
+        assert_eq!(text, "no key (token), Bearer (token)");
+        assert_eq!(withheld("unchanged", b"not a token"), "unchanged");
+    }
 
     #[test]
     fn one_line_with_any_ending_is_a_header() {

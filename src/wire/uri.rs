@@ -52,18 +52,23 @@ impl ServerUri {
             );
             return Err(DecodeError::of(Code::UriTooLong, what));
         }
-        let (is_secure, rest) = scheme(text, service)?;
+        let shown = &shown(text);
+        let (is_secure, rest) = scheme(text, service).map_err(|expected| {
+            let what = format!("uri: {shown:?} must begin with {expected}");
+            DecodeError::of(Code::UriScheme, what)
+        })?;
         let (authority, path) = rest
             .find('/')
             .map_or((rest, ""), |slash| rest.split_at(slash));
-        let (host, port) = host_and_port(authority, text)?;
+        let (host, port) = host_and_port(authority, shown)?;
         match service {
             Service::Traffic if path.is_empty() => {
-                let what = format!("uri: {text:?} has no path, the LNS must name the traffic path");
+                let what =
+                    format!("uri: {shown:?} has no path, the LNS must name the traffic path");
                 return Err(DecodeError::of(Code::UriPath, what));
             }
             Service::Cups | Service::Lns if !path.is_empty() => {
-                let what = format!("uri: {text:?} has a path, only scheme://host:port is allowed");
+                let what = format!("uri: {shown:?} has a path, only scheme://host:port is allowed");
                 return Err(DecodeError::of(Code::UriPath, what));
             }
             Service::Cups | Service::Lns | Service::Traffic => {}
@@ -129,10 +134,30 @@ impl fmt::Display for ServerUri {
     }
 }
 
-fn scheme(text: &str, service: Service) -> Result<(bool, &str), DecodeError> {
-    let (secure, plain) = match service {
-        Service::Cups => ("https://", "http://"),
-        Service::Lns | Service::Traffic => ("wss://", "ws://"),
+/// The address for an error's text. What stands before an `@` is a password more often than
+/// not.
+fn shown(text: &str) -> String {
+    let start = text.find("://").map_or(0, |at| at.saturating_add(3));
+    let (scheme, rest) = text.split_at(start);
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}...@{host}"),
+        None => text.to_owned(),
+    }
+}
+
+/// Whether the scheme is the one with TLS, and what follows it; or what it must be.
+fn scheme(text: &str, service: Service) -> Result<(bool, &str), &'static str> {
+    let (secure, plain, expected) = match service {
+        Service::Cups => (
+            "https://",
+            "http://",
+            "https:// (or http:// where plain is allowed)",
+        ),
+        Service::Lns | Service::Traffic => (
+            "wss://",
+            "ws://",
+            "wss:// (or ws:// where plain is allowed)",
+        ),
     };
     if let Some(rest) = text.strip_prefix(secure) {
         return Ok((true, rest));
@@ -140,19 +165,17 @@ fn scheme(text: &str, service: Service) -> Result<(bool, &str), DecodeError> {
     if let Some(rest) = text.strip_prefix(plain) {
         return Ok((false, rest));
     }
-    let what =
-        format!("uri: {text:?} must begin with {secure} (or {plain} where plain is allowed)");
-    Err(DecodeError::of(Code::UriScheme, what))
+    Err(expected)
 }
 
-fn host_and_port<'a>(authority: &'a str, text: &str) -> Result<(&'a str, u16), DecodeError> {
+fn host_and_port<'a>(authority: &'a str, shown: &str) -> Result<(&'a str, u16), DecodeError> {
     let no_port = || {
-        let what = format!("uri: {text:?} has no port, Basic Station needs host:port");
+        let what = format!("uri: {shown:?} has no port, Basic Station needs host:port");
         DecodeError::of(Code::UriPort, what)
     };
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let end = rest.find(']').ok_or_else(|| bad_host(text))?;
+            let end = rest.find(']').ok_or_else(|| bad_host(shown))?;
             let (host, after) = authority.split_at(end.saturating_add(2));
             (host, after.strip_prefix(':').ok_or_else(no_port)?)
         }
@@ -167,7 +190,7 @@ fn host_and_port<'a>(authority: &'a str, text: &str) -> Result<(&'a str, u16), D
         None => !host.is_empty() && host.bytes().all(is_name),
     };
     if !is_host {
-        return Err(bad_host(text));
+        return Err(bad_host(shown));
     }
     let is_number = !port.is_empty() && port.len() <= 5 && port.bytes().all(|c| c.is_ascii_digit());
     let port = port
@@ -177,10 +200,10 @@ fn host_and_port<'a>(authority: &'a str, text: &str) -> Result<(&'a str, u16), D
     Ok((host, port.ok_or_else(no_port)?))
 }
 
-fn bad_host(text: &str) -> DecodeError {
+fn bad_host(shown: &str) -> DecodeError {
     DecodeError::of(
         Code::UriHost,
-        format!("uri: {text:?} has no usable host name"),
+        format!("uri: {shown:?} has no usable host name"),
     )
 }
 

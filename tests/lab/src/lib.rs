@@ -5,8 +5,11 @@
 //! | [`pki`] | the operator's certificate authorities |
 //! | [`front`] | the proxy that ends mutual TLS |
 //! | [`cups`] | the configuration server behind the proxy, as The Things Stack behaves |
+//! | [`believer`] | a CUPS that takes any certificate and has nothing new |
 //! | [`lns`] | the network server: discovery and traffic |
 //! | [`faults`] | servers that never behave |
+//! | [`device`] | a gateway with the agent on it, and systemd |
+//! | [`openssl`] | the operator's own hands |
 //!
 //! The doubles share no code with the agent: a mistake in one cannot hide a mistake in the other.
 //! All of them listen on loopback, use one thread a connection and end when dropped.
@@ -17,11 +20,14 @@
     reason = "a laboratory for tests: it may read clocks and files, and it ends at once when its own set-up fails"
 )]
 
+pub mod believer;
 pub mod cups;
+pub mod device;
 pub mod faults;
 pub mod front;
 pub mod http;
 pub mod lns;
+pub mod openssl;
 pub mod pki;
 pub mod server;
 pub mod tls;

@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// The TLS versions a server offers.
@@ -64,9 +66,14 @@ pub fn mutual_server(
         .with_protocol_versions(&versions.list())
         .expect("ring knows these versions")
         .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates(certificate), private_key(key))
-        .expect("the server's key fits its certificate");
+        .with_cert_resolver(Arc::new(shown(certificate, key)));
     Arc::new(config)
+}
+
+/// A certificate to show as it is, also one that rustls would not take from its own side.
+fn shown(certificate: &Path, key: &Path) -> SingleCertAndKey {
+    let key = any_supported_type(&private_key(key)).expect("ring can sign with the server's key");
+    CertifiedKey::new(certificates(certificate), key).into()
 }
 
 /// The trust anchors in a PEM file.
