@@ -6,6 +6,8 @@
 use core::fmt;
 use core::time::Duration;
 
+use serde_json::{Value, json};
+
 /// What kind of thing went wrong. `name()` is stable: scripts and monitoring match on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
@@ -149,6 +151,17 @@ impl Failure {
             hint: None,
             retry_after: None,
         }
+    }
+
+    /// The object in statuses.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "class": self.class.name(),
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+        })
     }
 
     /// The same failure with advice.

@@ -28,6 +28,7 @@ mod event;
 pub mod evidence;
 pub mod failure;
 mod identity;
+pub mod link;
 mod moment;
 mod proving;
 mod random;

@@ -85,7 +85,7 @@ impl IdentityState {
             Self::Loaded => json!({ "state": "loaded" }),
             Self::Unknown => json!({ "state": "unknown" }),
             Self::Unusable(failure) => {
-                json!({ "state": "unusable", "failure": failure_json(failure) })
+                json!({ "state": "unusable", "failure": failure.to_json() })
             }
         }
     }
@@ -96,16 +96,7 @@ impl Outcome {
         json!({
             "result": self.report,
             "s_ago": now.since(self.at).as_secs(),
-            "failure": self.failure.as_ref().map(failure_json),
+            "failure": self.failure.as_ref().map(Failure::to_json),
         })
     }
-}
-
-fn failure_json(failure: &Failure) -> Value {
-    json!({
-        "class": failure.class.name(),
-        "code": failure.code,
-        "message": failure.message,
-        "hint": failure.hint,
-    })
 }
