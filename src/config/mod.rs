@@ -2,7 +2,10 @@
 //!
 //! Unknown and doubled names are errors, because a misspelt name would silently be a default.
 
+mod settings;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -15,7 +18,8 @@ use crate::wire::json::{Tree, without_comments};
 use crate::wire::policy::Policy;
 use crate::wire::uri::{ServerUri, Service};
 
-pub use table::{Kind, SETTINGS, Setting, template};
+pub use settings::SETTINGS;
+pub use table::{Kind, Setting, template};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub struct Config {
     pub retry_s_max: u64,
     /// error, warn, info or debug.
     pub log_level: String,
+    /// The file of metrics, if one is wanted.
+    pub textfile: Option<PathBuf>,
 }
 
 /// The device's certificate and private key.
@@ -83,6 +89,46 @@ pub struct Lns {
     pub station_home: Option<PathBuf>,
     /// Whether a set must be proved before it is committed.
     pub prove: bool,
+    /// Who holds the connection.
+    pub mode: Mode,
+}
+
+/// Who holds the LNS connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// Nobody here: credentials are only handed over.
+    None,
+    /// Basic Station, started and watched by us.
+    Station {
+        /// Program and arguments of a child; empty: `unit` is used.
+        command: Vec<String>,
+        /// The systemd unit.
+        unit: String,
+    },
+    /// The agent itself, as a gateway without a radio.
+    Session,
+    /// A local relay for packet forwarders.
+    Relay {
+        /// `address:port` on loopback, or `unix:/path`.
+        listen: String,
+        /// EUIs let in besides the certificate's own.
+        gateways: Vec<Eui64>,
+        /// Users let in on a Unix socket besides root and our own.
+        users: Vec<String>,
+    },
+}
+
+impl Mode {
+    /// The name in the configuration and in status.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Station { .. } => "station",
+            Self::Session => "session",
+            Self::Relay { .. } => "relay",
+        }
+    }
 }
 
 /// Deadlines of one exchange, seconds.
@@ -250,6 +296,7 @@ impl Values<'_> {
                 station_home: (!self.value("lns.station_home").is_null())
                     .then(|| self.path("lns.station_home")),
                 prove: self.flag("lns.prove"),
+                mode: self.mode()?,
             },
             allow_tls13: self.text("tls.version_max") == "1.3",
             network: Network {
@@ -260,6 +307,8 @@ impl Values<'_> {
             boot_s_max: self.number("wait.boot_s_max"),
             retry_s_max: self.number("wait.retry_s_max"),
             log_level: self.text("log.level"),
+            textfile: (!self.value("status.textfile").is_null())
+                .then(|| self.path("status.textfile")),
         };
         if config.trust_anchors.is_empty() && config.cups.uri.is_secure() {
             return Err(ConfigError::new(
@@ -268,6 +317,42 @@ impl Values<'_> {
             ));
         }
         Ok(config)
+    }
+
+    fn mode(&self) -> Result<Mode, ConfigError> {
+        Ok(match self.text("lns.mode").as_str() {
+            "station" => self.station()?,
+            "session" => Mode::Session,
+            "relay" => Mode::Relay {
+                listen: self.text("relay.listen"),
+                gateways: self.gateways()?,
+                users: self.texts("relay.users"),
+            },
+            _ => Mode::None,
+        })
+    }
+
+    fn station(&self) -> Result<Mode, ConfigError> {
+        let (command, unit) = (self.texts("station.command"), self.text("station.unit"));
+        if command.is_empty() == unit.is_empty() {
+            let what = "or station.command must be given, one of the two, in mode station";
+            return Err(ConfigError::new("station.unit", what));
+        }
+        if self.value("lns.station_home").is_null() {
+            return Err(ConfigError::new(
+                "lns.station_home",
+                "must be given in mode station",
+            ));
+        }
+        Ok(Mode::Station { command, unit })
+    }
+
+    fn gateways(&self) -> Result<Vec<Eui64>, ConfigError> {
+        let read = |text: &String| {
+            Eui64::from_any(text)
+                .map_err(|error| ConfigError::new("relay.gateways", error.to_string()))
+        };
+        self.texts("relay.gateways").iter().map(read).collect()
     }
 
     fn cups(&self) -> Result<Cups, ConfigError> {
@@ -310,80 +395,4 @@ fn unknown(name: &str) -> ConfigError {
         None => "is not a setting (mtls-agent config --template lists them)".to_owned(),
     };
     ConfigError::new(name, what)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Config;
-    use std::path::Path;
-
-    const SMALLEST: &str = r#"{ "identity": { "certificate": "d.crt", "key": "/k" },
-        "trust_anchors": ["r.pem"], "cups": { "uri": "https://c:8987" } }"#;
-
-    fn error(text: &str) -> String {
-        Config::parse(text, Path::new("/etc/mtls-agent"))
-            .unwrap_err()
-            .to_string()
-    }
-
-    #[test]
-    fn the_smallest_configuration_has_all_defaults_and_resolves_paths() {
-        let config = Config::parse(SMALLEST, Path::new("/etc/mtls-agent")).unwrap();
-        assert_eq!(
-            config.identity.certificate,
-            Path::new("/etc/mtls-agent/d.crt")
-        );
-        assert_eq!(config.identity.key, Path::new("/k"));
-        assert_eq!(config.data_dir, Path::new("/data/mtls-agent"));
-        assert_eq!(config.cups.poll_s, 86400);
-        assert!(config.lns.prove && config.allow_tls13 && !config.updates_are_on());
-        assert_eq!(config.lns.station_home, None);
-    }
-
-    #[test]
-    fn each_mistake_is_named_with_its_place() {
-        let with = |extra: &str| SMALLEST.replacen('{', &format!("{{ {extra},"), 1);
-        for (text, expected) in [
-            (
-                with(r#""servce": "cups""#),
-                "servce is not a setting; did you mean service?",
-            ),
-            (
-                with(r#""lns": {"prov": true}"#),
-                "lns.prov is not a setting; did you mean lns.prove?",
-            ),
-            (
-                with(r#""lns": {"prove": "yes"}"#),
-                "lns.prove must be true or false",
-            ),
-            (with(r#""lns": true"#), "lns must be an object: { ... }"),
-            (
-                with(r#""eui": "12""#),
-                "eui must be an EUI (16 hex digits) or null",
-            ),
-            (with(r#""eui": null, "eui": null"#), "eui is given twice"),
-            (with(r#""data_dir": """#), "data_dir must be a path"),
-            (
-                with(r#""tls": {"version_max": "1.1"}"#),
-                "tls.version_max must be one of 1.2, 1.3",
-            ),
-            ("[]".to_owned(), "must be a JSON object: { ... }"),
-            (
-                SMALLEST.replace("https", "http"),
-                "cups.uri is not https:// and cups.allow_plain is not set",
-            ),
-            (
-                SMALLEST.replace(r#"["r.pem"]"#, "[]"),
-                "trust_anchors must name at least one PEM file",
-            ),
-            (
-                SMALLEST.replace("\"key\"", "\"kye\""),
-                "identity.kye is not a setting; did you mean identity.key?",
-            ),
-        ] {
-            assert_eq!(error(&text), expected, "{text}");
-        }
-        assert!(error("{").starts_with("is not valid JSON"));
-        assert!(error("{}").contains("identity.certificate is missing"));
-    }
 }

@@ -8,6 +8,7 @@ pub mod dial;
 pub mod discovery;
 pub mod http;
 pub mod keeping;
+pub mod linking;
 pub mod notify;
 pub mod once;
 pub mod run;
