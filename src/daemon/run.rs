@@ -1,27 +1,30 @@
 //! Acts: the service, one poll loop over signals, worker, sockets, file changes and time.
 
 use core::time::Duration;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustls::crypto::ring::default_provider;
-use serde_json::{Value, json};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::low_level::pipe;
 use tracing::{error, info, warn};
 
 use super::clock;
+use super::compose;
+use super::holders;
 use super::keeping::prepare_data_dir;
+use super::linking::Linking;
 use super::notify::Notifier;
+use super::overview::overview;
 use super::service::Service;
+use super::signals::Signals;
 use super::sockets::{Sockets, Verb};
 use super::updating::Updating;
 use super::watch::Watch;
 use super::worker::Worker;
-use crate::agent::{By, Event, Moment};
+use crate::agent::link::LinkEvent;
+use crate::agent::{By, Event, Moment, SetId};
 use crate::config::Config;
 use crate::limits::RELOAD_PAUSE;
 use crate::report::chain;
@@ -44,6 +47,7 @@ pub fn run(
         .set_nonblocking(true)
         .map_err(|error| error.to_string())?;
     let signals = Signals::start().map_err(|error| format!("signals: {error}"))?;
+    let wake_holder = wake_out.try_clone().map_err(|error| error.to_string())?;
     let worker = Worker::start(Some(wake_out)).map_err(|error| error.to_string())?;
     let is_boot = clock::since_boot() < BOOT_RECENT;
     let service = Service::start(config, worker, seed(), is_boot).map_err(|error| chain(&error))?;
@@ -53,7 +57,11 @@ pub fn run(
             warn!("no status and control sockets in {folder}: {error}");
         })
         .ok();
+    let settings = compose::settings(service.config());
+    let linking = holders::make(service.config(), wake_holder)?
+        .map(|holder| Linking::new(settings, seed(), holder));
     let mut runner = Runner {
+        linking,
         watch: watch(service.config(), config_path),
         service,
         sockets,
@@ -72,6 +80,7 @@ pub fn run(
 
 struct Runner {
     service: Service,
+    linking: Option<Linking>,
     sockets: Option<Sockets>,
     watch: Option<Watch>,
     notifier: Notifier,
@@ -123,6 +132,7 @@ impl Runner {
                 while let Some(done) = self.service.worker().take() {
                     self.service.tell_done(done);
                 }
+                self.tell_link(None);
             }
             if ready.status {
                 self.serve_status();
@@ -174,7 +184,9 @@ impl Runner {
             .deadline()
             .map(|deadline| deadline.at.since_boot());
         let update = self.updating.look_again_at();
-        let due = [machine, self.reload_at, self.alive_at, update]
+        let link = self.linking.as_ref().and_then(Linking::deadline);
+        let link = link.map(|deadline| deadline.at.since_boot());
+        let due = [machine, link, self.reload_at, self.alive_at, update]
             .into_iter()
             .flatten()
             .min();
@@ -206,11 +218,37 @@ impl Runner {
                 self.alive_at = Some(now.saturating_add(every));
             }
         }
+        let set = self.service.current().map(|set| SetId(set.number.0));
+        self.tell_link(Some(LinkEvent::SetChanged { set }));
+        let is_due = |linking: &Linking| {
+            linking
+                .deadline()
+                .is_some_and(|deadline| deadline.at <= Moment::from_boot(now))
+        };
+        if self.linking.as_ref().is_some_and(is_due) {
+            self.tell_link(Some(LinkEvent::DeadlinePassed));
+        }
         if let Some(update) = self.service.take_update() {
             self.updating
                 .start(&self.service.config().cups.update_command, &update);
         }
         self.updating.look(now);
+    }
+
+    /// Tells the link what happened, or lets its holder tell. What it wants is done.
+    fn tell_link(&mut self, event: Option<LinkEvent>) {
+        let Some(linking) = &mut self.linking else {
+            return;
+        };
+        let service = &self.service;
+        let access = |set| service.access(set);
+        match event {
+            Some(event) => linking.tell(event, &access),
+            None => linking.tell_held(&access),
+        }
+        if linking.take_cups_wish() {
+            self.service.tell(Event::RefreshRequested { by: By::Link });
+        }
     }
 
     fn reload(&mut self, load: &dyn Fn(&Path) -> Result<Config, String>) {
@@ -236,7 +274,8 @@ impl Runner {
 
     fn serve_status(&self) {
         if let Some(sockets) = &self.sockets {
-            sockets.serve_status(&format!("{}\n", status(&self.service)));
+            let object = overview(&self.service, self.linking.as_ref());
+            sockets.serve_status(&format!("{object}\n"));
         }
     }
 
@@ -255,43 +294,6 @@ impl Runner {
             }
         }
     }
-}
-
-/// Everything `status` shows.
-fn status(service: &Service) -> Value {
-    let now = Moment::from_boot(clock::since_boot());
-    let identity = service.standing().map(|standing| {
-        let facts = &standing.identity.facts;
-        let left_s = facts.not_after_s.saturating_sub(standing.time.now_s());
-        json!({
-            "eui": standing.identity.eui.to_string(),
-            "subject": facts.subject,
-            "issuer": facts.issuer,
-            "key": facts.key.to_string(),
-            "expires_in_days": left_s / 86_400,
-            "warnings": standing.identity.warnings.iter().map(|w| w.text.clone()).collect::<Vec<_>>(),
-            "clock_sane": standing.time.is_sane(),
-        })
-    });
-    let current = service.current().map(|set| {
-        json!({
-            "number": set.number.0,
-            "origin": set.origin.name(),
-            "lns_uri": set.contents.tc_uri,
-            "method": set.contents.tc.as_ref().map(|tc| tc.method().name()),
-            "created_s": set.created_s,
-        })
-    });
-    json!({
-        "service": "cups",
-        "version": env!("CARGO_PKG_VERSION"),
-        "pid": std::process::id(),
-        "cups_uri": service.config().cups.uri.to_string(),
-        "identity": identity,
-        "current": current,
-        "handed_over": service.export_failure().map_or(Value::Bool(true), |f| json!(f.message)),
-        "cycle": service.status().to_json(now),
-    })
 }
 
 fn watch(config: &Config, config_path: &Path) -> Option<Watch> {
@@ -319,28 +321,7 @@ fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
     PollFd::new(fd, PollFlags::POLLIN)
 }
 
-fn drain(mut wake: &UnixStream) {
+pub(super) fn drain(mut wake: &UnixStream) {
     let mut buffer = [0; 64];
     while matches!(wake.read(&mut buffer), Ok(amount) if amount > 0) {}
-}
-
-struct Signals {
-    stop: UnixStream,
-    hangup: UnixStream,
-}
-
-impl Signals {
-    fn start() -> io::Result<Self> {
-        let (stop, stop_end) = UnixStream::pair()?;
-        let (hangup, hangup_end) = UnixStream::pair()?;
-        hangup.set_nonblocking(true)?;
-        pipe::register(SIGTERM, stop_end.try_clone()?)?;
-        pipe::register(SIGINT, stop_end)?;
-        pipe::register(SIGHUP, hangup_end)?;
-        Ok(Self { stop, hangup })
-    }
-
-    fn drain(&self) {
-        drain(&self.hangup);
-    }
 }

@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use super::clock;
 use super::compose;
 use super::cups::{Answered, AskError};
+use super::discovery::Proof;
 use super::keeping::{store_failed, store_failure};
 use super::standing::{self, Standing};
 use super::telling::End;
@@ -147,11 +148,20 @@ impl Service {
     /// Takes a new configuration. Folders are fixed at start; the rest changes now.
     pub fn reconfigure(&mut self, config: Config) {
         let before = core::mem::replace(&mut self.config, config);
-        if before.data_dir != self.config.data_dir || before.runtime_dir != self.config.runtime_dir
-        {
-            warn!("data_dir and runtime_dir change at the next start only");
+        let fixed = |config: &Config| {
+            (
+                config.data_dir.clone(),
+                config.runtime_dir.clone(),
+                config.lns.mode.clone(),
+            )
+        };
+        if fixed(&before) != fixed(&self.config) {
+            warn!(
+                "data_dir, runtime_dir and lns.mode with its settings change at the next start only"
+            );
             self.config.data_dir = before.data_dir;
             self.config.runtime_dir = before.runtime_dir;
+            self.config.lns.mode = before.lns.mode;
         }
         self.tell(Event::Reconfigured {
             settings: compose::settings(&self.config),
@@ -183,6 +193,29 @@ impl Service {
     #[must_use]
     pub fn status(&self) -> Status {
         self.agent.status()
+    }
+
+    /// What it takes to reach the LNS with a set.
+    pub fn access(&self, set: SetId) -> Result<Proof, Failure> {
+        let standing = self.standing.as_ref().ok_or_else(no_identity)?;
+        let contents = match self
+            .store
+            .current()
+            .filter(|current| current.number.0 == set.0)
+        {
+            Some(current) => current.contents.clone(),
+            None => {
+                self.store
+                    .load(SetNumber(set.0))
+                    .map_err(|error| store_failure(&error))?
+                    .contents
+            }
+        };
+        compose::proof(&self.config, standing, &contents).ok_or_else(|| {
+            let text = format!("set {} names no LNS", set.0);
+            Failure::new(Class::Protocol, "lns_no_address", text)
+                .with_hint("give the gateway an LNS address on the server")
+        })
     }
 
     /// The set in use.
