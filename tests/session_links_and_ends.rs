@@ -4,6 +4,7 @@
 #![cfg(feature = "daemon")]
 #![expect(
     clippy::disallowed_methods,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test waits, and ends when its set-up fails"
 )]
@@ -13,7 +14,7 @@ mod holding;
 
 use std::time::Duration;
 
-use holding::{BRISK, Stand};
+use holding::Stand;
 use mtls_agent::agent::ExchangeId;
 use mtls_agent::agent::failure::{Class, Failure};
 use mtls_agent::daemon::holders::session::Pace;
@@ -23,6 +24,13 @@ use mtls_lab::device::EUI;
 use mtls_lab::lns::{Fault, Speech};
 use mtls_lab::pipe::Pipe;
 use serde_json::{Value, json};
+
+/// Short times, in which a test still is not in a hurry.
+const BRISK: Pace = Pace {
+    ping: Duration::from_millis(200),
+    configured: Duration::from_secs(2),
+    drained: Duration::from_secs(5),
+};
 
 fn join() -> Frame {
     Frame::parse("0008070605040302011817161514131211EFBE01020384").unwrap()

@@ -22,13 +22,6 @@ use serde_json::Value;
 /// Longer than anything here takes, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Short times, in which a test still is not in a hurry.
-pub(crate) const BRISK: Pace = Pace {
-    ping: Duration::from_millis(200),
-    configured: Duration::from_secs(2),
-    drained: Duration::from_secs(5),
-};
-
 /// A holder and the LNS it talks to.
 pub(crate) struct Stand {
     pub(crate) lns: LnsDouble,
@@ -120,7 +113,7 @@ impl Stand {
     }
 
     pub(crate) fn shows(&self, name: &str) -> Value {
-        self.holder.status()[name].clone()
+        self.holder.status().get(name).cloned().unwrap_or_default()
     }
 
     pub(crate) fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) {

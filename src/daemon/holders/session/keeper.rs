@@ -12,6 +12,7 @@ use tungstenite::WebSocket;
 
 use super::dialling::Outbox;
 use super::line::{Line, Said};
+use super::opening::{Opening, Step};
 use super::{Bell, Pace, Shared, lock};
 use crate::agent::ExchangeId;
 use crate::agent::failure::Failure;
@@ -50,20 +51,6 @@ pub(super) struct Keeper {
     ended: Option<(ExchangeId, Failure)>,
     /// Something may be left to do without a socket saying so.
     has_more: bool,
-}
-
-struct Opening {
-    id: ExchangeId,
-    access: Box<Proof>,
-    step: Step,
-}
-
-enum Step {
-    Discovering,
-    /// Uplinks pause; the old socket has until then to be read empty.
-    Draining(ServerUri, Duration),
-    Upgrading(ServerUri),
-    Waiting(Box<Line>),
 }
 
 impl Keeper {
@@ -108,7 +95,11 @@ impl Keeper {
     }
 
     fn wait(&self) {
-        let lines = || self.up.iter().chain(self.waiting_line());
+        let lines = || {
+            self.up
+                .iter()
+                .chain(self.opening.as_ref().and_then(Opening::line))
+        };
         let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
         for line in lines() {
             let room = if line.is_blocked() {
@@ -118,10 +109,7 @@ impl Keeper {
             };
             fds.push(PollFd::new(line.as_fd(), PollFlags::POLLIN | room));
         }
-        let drained_by = match self.opening.as_ref().map(|opening| &opening.step) {
-            Some(Step::Draining(_, by)) => Some(*by),
-            _ => None,
-        };
+        let drained_by = self.draining().map(|(_, by)| by);
         let due = lines().map(Line::deadline).chain(drained_by).min();
         let timeout = match due {
             _ if self.has_more => PollTimeout::ZERO,
@@ -211,7 +199,9 @@ impl Keeper {
         if self.is_opening(id) {
             self.abandon_opening();
         }
-        self.ended.take_if(|(ended, _)| *ended == id);
+        if self.ended.take_if(|(ended, _)| *ended == id).is_some() {
+            self.is_down();
+        }
         if let Some(line) = self.up.take_if(|line| line.id == id) {
             line.end();
             self.is_down();
@@ -221,12 +211,9 @@ impl Keeper {
     /// Serves the socket that waits for `router_config`.
     fn serve_opening(&mut self) {
         let now = clock::since_boot();
-        if let Some(Step::Draining(uri, by)) = self.opening.as_ref().map(|opening| &opening.step) {
-            if *by <= now {
-                debug!("the old traffic socket was not seen to be read empty");
-                let uri = uri.clone();
-                self.upgrade(uri);
-            }
+        if let Some((uri, _)) = self.draining().filter(|(_, by)| *by <= now) {
+            debug!("the old traffic socket was not seen to be read empty");
+            self.upgrade(uri);
         }
         loop {
             let Some(Step::Waiting(line)) = self.opening.as_mut().map(|opening| &mut opening.step)
@@ -287,7 +274,11 @@ impl Keeper {
             match heard {
                 Ok(None) => return,
                 Ok(Some(Said::Down)) => lock(&self.shared).frames_down += 1,
-                Ok(Some(Said::Drained)) => self.drained(),
+                Ok(Some(Said::Drained)) => {
+                    if let Some((uri, _)) = self.draining() {
+                        self.upgrade(uri);
+                    }
+                }
                 Ok(Some(Said::Configured(region, octets))) => {
                     let mut shared = lock(&self.shared);
                     shared.region = region;
@@ -300,19 +291,9 @@ impl Keeper {
         self.has_more = true;
     }
 
-    fn drained(&mut self) {
-        if let Some(Step::Draining(uri, _)) = self.opening.as_ref().map(|opening| &opening.step) {
-            let uri = uri.clone();
-            self.upgrade(uri);
-        }
-    }
-
     /// Sends what was given, unless a new socket is about to take it.
     fn send_uplinks(&mut self) {
-        let pauses = self
-            .opening
-            .as_ref()
-            .is_some_and(|opening| !matches!(opening.step, Step::Discovering));
+        let pauses = self.opening.as_ref().is_some_and(Opening::pauses);
         let Some(line) = self.up.as_mut().filter(|_| !pauses) else {
             return;
         };
@@ -339,19 +320,14 @@ impl Keeper {
         let Some(line) = self.up.take() else { return };
         let id = line.id;
         line.end();
-        match self.opening.as_ref().map(|opening| &opening.step) {
-            Some(Step::Upgrading(_) | Step::Waiting(_)) => self.ended = Some((id, failure)),
-            step => {
-                let drained = match step {
-                    Some(Step::Draining(uri, _)) => Some(uri.clone()),
-                    _ => None,
-                };
-                self.is_down();
-                self.tell(Held::Closed { id, failure });
-                if let Some(uri) = drained {
-                    self.upgrade(uri);
-                }
-            }
+        if self.opening.as_ref().is_some_and(Opening::may_replace) {
+            self.ended = Some((id, failure));
+            return;
+        }
+        self.is_down();
+        self.tell(Held::Closed { id, failure });
+        if let Some((uri, _)) = self.draining() {
+            self.upgrade(uri);
         }
     }
 
@@ -383,6 +359,7 @@ impl Keeper {
     fn is_down(&self) {
         let mut shared = lock(&self.shared);
         shared.is_up = false;
+        shared.uri = None;
         let lost = u64::try_from(shared.uplinks.len()).unwrap_or(u64::MAX);
         shared.frames_lost = shared.frames_lost.saturating_add(lost);
         shared.uplinks.clear();
@@ -412,10 +389,7 @@ impl Keeper {
             .is_some_and(|opening| opening.id == id)
     }
 
-    fn waiting_line(&self) -> Option<&Line> {
-        match &self.opening.as_ref()?.step {
-            Step::Waiting(line) => Some(line),
-            _ => None,
-        }
+    fn draining(&self) -> Option<(ServerUri, Duration)> {
+        self.opening.as_ref().and_then(Opening::draining)
     }
 }

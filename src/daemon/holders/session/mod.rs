@@ -11,6 +11,7 @@
 mod dialling;
 mod keeper;
 mod line;
+mod opening;
 
 use core::fmt;
 use core::time::Duration;
