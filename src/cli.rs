@@ -27,6 +27,8 @@ pub enum Command {
     Run,
     /// Show what a running agent does.
     Status,
+    /// Send a frame through the LNS link.
+    Uplink,
     /// Print the version.
     Version,
 }
@@ -35,6 +37,8 @@ struct Row {
     name: &'static str,
     command: Command,
     options: &'static [&'static str],
+    /// What follows without a name, as the help shows it; empty: nothing may.
+    operands: &'static str,
     about: &'static str,
 }
 
@@ -48,6 +52,7 @@ const fn row(
         name,
         command,
         options,
+        operands: "",
         about,
     }
 }
@@ -89,6 +94,15 @@ const ROWS: &[Row] = &[
         &["--config"],
         "let the running agent read its files again",
     ),
+    Row {
+        operands: "HEX [FREQ_HZ [DR]]",
+        ..row(
+            "uplink",
+            Command::Uplink,
+            &["--config"],
+            "send a LoRaWAN frame to the LNS (lns.mode session)",
+        )
+    },
     row(
         "credentials",
         Command::Credentials,
@@ -116,6 +130,8 @@ pub struct Invocation {
     pub config: Option<PathBuf>,
     /// Whether a script reads the output.
     pub is_json: bool,
+    /// What followed without a name.
+    pub operands: Vec<String>,
 }
 
 impl Invocation {
@@ -142,6 +158,7 @@ impl Invocation {
             command: row.command,
             config: None,
             is_json: false,
+            operands: Vec::new(),
         };
         while let Some(argument) = rest.next() {
             let (option, value) = match argument.split_once('=') {
@@ -153,6 +170,10 @@ impl Invocation {
                     command: Command::Help,
                     ..invocation
                 });
+            }
+            if !row.operands.is_empty() && !argument.starts_with('-') {
+                invocation.operands.push(argument.clone());
+                continue;
             }
             if !row.options.contains(&option) {
                 let known = row.options.join(", ");
@@ -173,6 +194,9 @@ impl Invocation {
                 _ => {}
             }
         }
+        if invocation.operands.is_empty() && !row.operands.is_empty() {
+            return Err(format!("{} needs {}", row.name, row.operands));
+        }
         Ok(invocation)
     }
 }
@@ -192,7 +216,7 @@ pub fn help() -> String {
                 option => format!("[{option}]"),
             })
             .collect();
-        let usage = format!("{} {}", row.name, options.join(" "));
+        let usage = format!("{} {} {}", row.name, options.join(" "), row.operands);
         let _ = writeln!(out, "  {usage:40} {}", row.about);
     }
     let _ = writeln!(out, "\nFILE is {CONFIG_PATH} unless given. {EXITS}");
@@ -235,10 +259,19 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_may_stand_before_and_after_the_configuration() {
+        let invocation = parse("uplink 40aa --config /c 868100000 5").unwrap();
+        assert_eq!(invocation.operands, ["40aa", "868100000", "5"]);
+        assert!(parse("uplink").unwrap_err().contains("needs HEX"));
+        assert!(parse("refresh 40aa").unwrap_err().contains("does not take"));
+    }
+
+    #[test]
     fn every_command_is_in_the_help() {
         for row in ROWS {
             assert!(help().contains(row.about), "{}", row.name);
-            assert_eq!(parse(row.name).unwrap().command, row.command);
+            let line = format!("{} {}", row.name, row.operands);
+            assert_eq!(parse(&line).unwrap().command, row.command);
         }
     }
 }

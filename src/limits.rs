@@ -42,8 +42,8 @@ pub const CONFIG_OCTETS_MAX: u64 = 64 * 1024;
 /// Octets of the status object: what a non-blocking write to a socket takes at once.
 pub const STATUS_OCTETS_MAX: usize = 16 * 1024;
 
-/// Octets of a line on the control socket.
-pub const CONTROL_OCTETS_MAX: usize = 256;
+/// Octets of a line on the control socket: the longest frame in hex digits is 510.
+pub const CONTROL_OCTETS_MAX: usize = 1024;
 
 /// How long a client of a socket may take.
 pub const SOCKET_PATIENCE: Duration = Duration::from_secs(1);

@@ -11,6 +11,7 @@ use mtls_agent::daemon::{once, run, show, sockets};
 use mtls_agent::limits::CONFIG_OCTETS_MAX;
 use mtls_agent::log;
 use mtls_agent::store::durable::read_bounded;
+use mtls_agent::wire::uplink::Frame;
 use serde_json::json;
 
 const USAGE: u8 = 2;
@@ -40,8 +41,9 @@ fn carry_out(invocation: &Invocation) -> u8 {
         Command::Credentials => {
             show::credentials(invocation, load).map_or_else(fail, |text| print(&text))
         }
-        Command::Refresh => given(invocation, sockets::Verb::Refresh),
-        Command::Reload => given(invocation, sockets::Verb::Reload),
+        Command::Refresh => given(invocation, &sockets::Verb::Refresh),
+        Command::Reload => given(invocation, &sockets::Verb::Reload),
+        Command::Uplink => uplink(invocation),
     }
 }
 
@@ -105,13 +107,23 @@ fn checked(invocation: &Invocation) -> u8 {
     check::exit_code(&findings)
 }
 
-fn given(invocation: &Invocation, verb: sockets::Verb) -> u8 {
+fn uplink(invocation: &Invocation) -> u8 {
+    match Frame::parse(&invocation.operands.join(" ")) {
+        Ok(frame) => given(invocation, &sockets::Verb::Uplink(frame)),
+        Err(why) => {
+            complain(&why.to_string());
+            USAGE
+        }
+    }
+}
+
+fn given(invocation: &Invocation, verb: &sockets::Verb) -> u8 {
     let runtime_dir = match show::runtime_dir(invocation, load) {
         Ok(runtime_dir) => runtime_dir,
         Err(why) => return fail(why),
     };
     match sockets::give_verb(&runtime_dir, verb) {
-        Ok(answer) if answer == "ok" => 0,
+        Ok(answer) if answer == verb.answer() => 0,
         Ok(answer) => fail(answer),
         Err(error) => fail(format!(
             "no agent answers in {}: {error}; is mtls-agent running?",

@@ -23,6 +23,7 @@ use crate::wire::credential::{Credential, Method, crc_of_nothing};
 use crate::wire::cups::request::Request;
 use crate::wire::policy::Offer;
 use crate::wire::token;
+use crate::wire::traffic::About;
 use crate::wire::uri::{ServerUri, Service};
 
 /// An update key is the two coordinates of a P-256 point.
@@ -105,7 +106,13 @@ pub fn rehearsal(config: &Config, standing: &Standing, set: &SetContents) -> Res
 /// The proof of a set at its LNS; `None` if the set names no LNS or none is wanted.
 #[must_use]
 pub fn proof(config: &Config, standing: &Standing, set: &SetContents) -> Option<Proof> {
-    (config.lns.prove && !set.tc_uri.is_empty()).then(|| Proof {
+    access(config, standing, set).filter(|_| config.lns.prove)
+}
+
+/// The means to reach the LNS of a set; `None` if the set names none.
+#[must_use]
+pub fn access(config: &Config, standing: &Standing, set: &SetContents) -> Option<Proof> {
+    (!set.tc_uri.is_empty()).then(|| Proof {
         router: standing.identity.eui,
         tc_uri: set.tc_uri.clone(),
         credential: set.tc.clone(),
@@ -113,6 +120,33 @@ pub fn proof(config: &Config, standing: &Standing, set: &SetContents) -> Option<
         time: standing.time,
         network: config.network,
     })
+}
+
+/// What the agent says of the gateway when it holds the traffic socket itself.
+#[must_use]
+pub fn about(config: &Config) -> About {
+    About {
+        station: program(),
+        firmware: env!("CARGO_PKG_VERSION").to_owned(),
+        package: package(config).unwrap_or_default(),
+        model: model(config),
+    }
+}
+
+fn program() -> String {
+    format!(
+        "mtls-agent {}({}/{})",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
+}
+
+/// The configured image version, or what the station home says.
+fn package(config: &Config) -> Option<String> {
+    let home = config.lns.station_home.as_deref();
+    let package = Some(config.cups.package.clone()).filter(|text| !text.is_empty());
+    package.or_else(|| home.and_then(station::version_text))
 }
 
 fn tls_access(
@@ -169,8 +203,6 @@ fn request(
         let key = identity.key_octets.expose();
         Credential::from_parts(&standing.anchors.octets, &identity.certificate_octets, key).crc()
     };
-    let home = config.lns.station_home.as_deref();
-    let package = Some(config.cups.package.clone()).filter(|text| !text.is_empty());
     Request {
         router: identity.eui,
         cups_uri: uri.to_string(),
@@ -179,14 +211,9 @@ fn request(
         tc_crc: set
             .and_then(|set| set.tc.as_ref())
             .map_or_else(crc_of_nothing, Credential::crc),
-        station: format!(
-            "mtls-agent {}({}/{})",
-            env!("CARGO_PKG_VERSION"),
-            std::env::consts::OS,
-            std::env::consts::ARCH
-        ),
+        station: program(),
         model: model(config),
-        package: package.or_else(|| home.and_then(station::version_text)),
+        package: package(config),
         key_crcs: updates.keys.iter().map(|key| crc32(key)).collect(),
     }
 }

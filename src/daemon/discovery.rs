@@ -1,7 +1,7 @@
 //! Acts: proves LNS credentials by a real discovery, TLS and WebSocket and one question.
 //!
-//! Only `/router-info`: opening the traffic socket would throw out the running station.
-//! `reference/cups-lns.md` sections 4.1 and 4.3.
+//! A proof is only `/router-info`: opening the traffic socket throws out whoever has it, so
+//! only the holder of the link does that, by the same means. `reference/cups-lns.md` sections 4.1 and 4.3.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -30,12 +30,13 @@ use crate::wire::error::DecodeError;
 use crate::wire::eui::Eui64;
 use crate::wire::lns::{self, ANSWER_OCTETS_MAX, DISCOVERY_PATH, Discovered};
 use crate::wire::token;
+use crate::wire::traffic::MESSAGE_OCTETS_MAX;
 use crate::wire::uri::{ServerUri, Service};
 
 const TOKEN_HINT: &str =
     "the LNS does not accept the key in this set: check its rights and that it still exists";
 
-/// Everything needed to prove one set.
+/// Everything needed to reach the LNS with one set.
 #[derive(Debug, Clone)]
 pub struct Proof {
     /// The gateway.
@@ -55,39 +56,67 @@ pub struct Proof {
 impl Proof {
     /// Asks the LNS where the gateway's traffic goes; the answer proves the set.
     pub fn run(&self) -> Result<ServerUri, Failure> {
-        self.discover().map_err(|failure| {
-            let key = self.credential.as_ref().map(Credential::key);
-            let message = token::withheld(&failure.message, key.unwrap_or_default());
-            Failure { message, ..failure }
-        })
+        self.discover().map_err(|failure| self.withheld(failure))
+    }
+
+    /// Opens the traffic socket at the address that discovery gave. A proved set may still be
+    /// refused here: The Things Stack looks at the token only now.
+    pub fn open_traffic(&self, uri: &ServerUri) -> Result<WebSocket<Session>, Failure> {
+        let opened = self.upgrade(uri, &uri.to_string(), MESSAGE_OCTETS_MAX);
+        opened
+            .map(|(socket, _)| socket)
+            .map_err(|failure| self.withheld(failure))
+    }
+
+    /// The failure without the token, should the far side have repeated it.
+    pub(super) fn withheld(&self, mut failure: Failure) -> Failure {
+        failure.message = self.withheld_text(&failure.message);
+        failure
+    }
+
+    /// The far side's words without the token.
+    pub(super) fn withheld_text(&self, text: &str) -> String {
+        let key = self.credential.as_ref().map(Credential::key);
+        token::withheld(text, key.unwrap_or_default())
     }
 
     fn discover(&self) -> Result<ServerUri, Failure> {
         let uri = ServerUri::parse(&self.tc_uri, Service::Lns).map_err(|error| protocol(&error))?;
-        let access = self.access(&uri)?;
-        let total = Cutoff::after(Duration::from_secs(self.network.total_s));
-        let connect = Cutoff::after(Duration::from_secs(self.network.connect_s)).or_earlier(total);
-        let mut session = Session::open(&uri, &access, connect, total)
-            .map_err(|error| self.broken(&uri, &error))?;
-        session.set_cutoff(
-            Cutoff::after(Duration::from_secs(self.network.response_s)).or_earlier(total),
-        );
-        let seen = session.seen();
-        let request = self.request(&uri)?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER_OCTETS)
-            .write_buffer_size(0)
-            .max_message_size(Some(ANSWER_OCTETS_MAX))
-            .max_frame_size(Some(ANSWER_OCTETS_MAX));
-        let (mut socket, _) =
-            tungstenite::client::client_with_config(request, session, Some(config))
-                .map_err(|error| self.not_upgraded(&uri, error, seen))?;
+        let path = uri.with_path(DISCOVERY_PATH);
+        let (mut socket, seen) = self.upgrade(&uri, &path, ANSWER_OCTETS_MAX)?;
         let answer = self
             .ask(&mut socket)
             .map_err(|error| self.failed(&uri, error, seen))?;
         // Polite, and not waited for.
         let _ = socket.close(None);
         Self::judge(&uri, &answer)
+    }
+
+    /// Connects and asks for the upgrade at an address with its path.
+    fn upgrade(
+        &self,
+        uri: &ServerUri,
+        target: &str,
+        octets_max: usize,
+    ) -> Result<(WebSocket<Session>, Seen), Failure> {
+        let access = self.access(uri)?;
+        let total = Cutoff::after(Duration::from_secs(self.network.total_s));
+        let connect = Cutoff::after(Duration::from_secs(self.network.connect_s)).or_earlier(total);
+        let mut session = Session::open(uri, &access, connect, total)
+            .map_err(|error| self.broken(uri, &error))?;
+        session.set_cutoff(
+            Cutoff::after(Duration::from_secs(self.network.response_s)).or_earlier(total),
+        );
+        let seen = session.seen();
+        let request = self.request(uri, target)?;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER_OCTETS)
+            .write_buffer_size(0)
+            .max_message_size(Some(octets_max))
+            .max_frame_size(Some(octets_max));
+        tungstenite::client::client_with_config(request, session, Some(config))
+            .map(|(socket, _)| (socket, seen))
+            .map_err(|error| self.not_upgraded(uri, error, seen))
     }
 
     fn ask(&self, socket: &mut WebSocket<Session>) -> Result<String, Error> {
@@ -159,15 +188,12 @@ impl Proof {
             })
     }
 
-    fn request(&self, uri: &ServerUri) -> Result<Request, Failure> {
+    fn request(&self, uri: &ServerUri, target: &str) -> Result<Request, Failure> {
         let unusable = || {
             let text = format!("{uri} cannot be asked");
             Failure::new(Class::Protocol, "uri_host", text)
         };
-        let mut request = uri
-            .with_path(DISCOVERY_PATH)
-            .into_client_request()
-            .map_err(|_| unusable())?;
+        let mut request = target.into_client_request().map_err(|_| unusable())?;
         let credential = self
             .credential
             .as_ref()

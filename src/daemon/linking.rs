@@ -14,6 +14,7 @@ use super::discovery::Proof;
 use crate::agent::failure::Failure;
 use crate::agent::link::{Link, LinkAction, LinkDeadline, LinkEvent, LinkReport};
 use crate::agent::{ExchangeId, Moment, SetId, Settings};
+use crate::wire::uplink::Frame;
 
 /// Somebody who holds the link. No method blocks; work goes to threads of the holder's own,
 /// which announce by one octet on the wake socket that [`Holder::take`] has something.
@@ -29,6 +30,13 @@ pub trait Holder {
 
     /// An object for `status`, with at least `mode`.
     fn status(&self) -> Value;
+
+    /// Takes a frame to send to the LNS as if it had been received by radio. The error is a
+    /// sentence for the operator.
+    fn uplink(&mut self, frame: Frame) -> Result<(), String> {
+        drop(frame);
+        Err("lns.mode session is needed for that".to_owned())
+    }
 }
 
 /// What a holder tells.
@@ -105,6 +113,11 @@ impl Linking {
     /// Whether CUPS is to be asked, because the LNS refused the credentials. Asked once.
     pub fn take_cups_wish(&mut self) -> bool {
         core::mem::take(&mut self.wants_cups)
+    }
+
+    /// Gives the holder a frame to send.
+    pub fn uplink(&mut self, frame: Frame) -> Result<(), String> {
+        self.holder.uplink(frame)
     }
 
     /// The link's part of the status.

@@ -280,19 +280,27 @@ impl Runner {
     }
 
     fn serve_control(&mut self) {
-        let verbs = self
-            .sockets
-            .as_ref()
-            .map(Sockets::take_verbs)
-            .unwrap_or_default();
-        for verb in verbs {
-            match verb {
-                Verb::Refresh => self
-                    .service
-                    .tell(Event::RefreshRequested { by: By::Operator }),
-                Verb::Reload => self.reload_at = Some(clock::since_boot()),
+        // Taken out, because what is asked for changes the rest.
+        if let Some(sockets) = self.sockets.take() {
+            sockets.serve_control(&mut |verb| self.carry_out(verb));
+            self.sockets = Some(sockets);
+        }
+    }
+
+    fn carry_out(&mut self, verb: Verb) -> Result<(), String> {
+        match verb {
+            Verb::Refresh => self
+                .service
+                .tell(Event::RefreshRequested { by: By::Operator }),
+            Verb::Reload => self.reload_at = Some(clock::since_boot()),
+            Verb::Uplink(frame) => {
+                let linking = self.linking.as_mut();
+                return linking
+                    .ok_or("the agent does not hold the LNS link: lns.mode is none")?
+                    .uplink(frame);
             }
         }
+        Ok(())
     }
 }
 

@@ -211,7 +211,7 @@ impl Service {
                     .contents
             }
         };
-        compose::proof(&self.config, standing, &contents).ok_or_else(|| {
+        compose::access(&self.config, standing, &contents).ok_or_else(|| {
             let text = format!("set {} names no LNS", set.0);
             Failure::new(Class::Protocol, "lns_no_address", text)
                 .with_hint("give the gateway an LNS address on the server")

@@ -8,6 +8,7 @@
 use core::fmt;
 use std::io::{self, Error, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -28,6 +29,8 @@ pub struct Session {
     cutoff: Cutoff,
     // The far side has answered and closed its ears: reading goes on, writing is over.
     is_write_over: bool,
+    // Calls return at once; what cannot be done now is `WouldBlock` and is not lost.
+    is_nonblocking: bool,
 }
 
 /// Why a connection failed, and what was seen of it until then.
@@ -82,6 +85,7 @@ impl Session {
             observed: None,
             cutoff: connect,
             is_write_over: false,
+            is_nonblocking: false,
         };
         if uri.is_secure() {
             let tls_error = |error: &rustls::Error| SessionError {
@@ -132,6 +136,13 @@ impl Session {
         self.cutoff = cutoff;
     }
 
+    /// From now on no call waits: `WouldBlock` comes instead, and the cutoff counts no more.
+    pub fn set_nonblocking(&mut self) -> io::Result<()> {
+        self.socket.set_nonblocking(true)?;
+        self.is_nonblocking = true;
+        Ok(())
+    }
+
     /// Sends a polite end of the TLS connection, without waiting.
     pub fn close(&mut self) {
         if let Some(tls) = &mut self.tls {
@@ -158,6 +169,9 @@ impl Session {
                 break;
             };
             if let Err(error) = tls.write_tls(&mut self.socket) {
+                if self.is_only_full(&error) {
+                    return Err(error);
+                }
                 let reason = self.reason_behind(error);
                 if !self.has_plaintext() {
                     return Err(reason);
@@ -218,8 +232,15 @@ impl Session {
         matches!(state, Some(Ok(state)) if state.plaintext_bytes_to_read() > 0)
     }
 
+    fn is_only_full(&self, error: &Error) -> bool {
+        self.is_nonblocking && error.kind() == ErrorKind::WouldBlock
+    }
+
     /// Puts the time that is left on the socket.
     fn arm(&self) -> io::Result<()> {
+        if self.is_nonblocking {
+            return Ok(());
+        }
         let left = self.cutoff.left().ok_or(ErrorKind::TimedOut)?;
         self.socket.set_read_timeout(Some(left))?;
         self.socket.set_write_timeout(Some(left))
@@ -279,7 +300,11 @@ impl Read for Session {
                     result => return result,
                 }
             }
-            self.send()?;
+            match self.send() {
+                // A far side that does not read for now may still be heard.
+                Err(error) if self.is_only_full(&error) => {}
+                sent => sent?,
+            }
             self.receive()?;
         }
     }
@@ -292,12 +317,22 @@ impl Write for Session {
             return self.socket.write(octets);
         };
         let taken = tls.writer().write(octets)?;
-        self.send()?;
-        Ok(taken)
+        match self.send() {
+            // Taken is taken; without room for more the next call comes to nothing.
+            Err(error) if self.is_only_full(&error) && taken > 0 => Ok(taken),
+            Ok(()) if taken == 0 && !octets.is_empty() => Err(ErrorKind::WouldBlock.into()),
+            sent => sent.map(|()| taken),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.send()
+    }
+}
+
+impl AsFd for Session {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -3,7 +3,7 @@
 //! | socket | mode | speaks |
 //! |---|---|---|
 //! | `status.sock` | 0666 | writes one JSON object and closes; never reads |
-//! | `control.sock` | 0600 | one verb a line: `refresh` or `reload`; answers `ok` or why not |
+//! | `control.sock` | 0600 | one line: `refresh`, `reload` or `uplink HEX [FREQ_HZ [DR]]`; answers `ok`, `sent` or why not |
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::clock::Cutoff;
 use crate::limits::{CONTROL_OCTETS_MAX, SOCKET_PATIENCE, STATUS_OCTETS_MAX};
+use crate::wire::uplink::Frame;
 
 /// The name of the status socket.
 pub const STATUS: &str = "status.sock";
@@ -20,31 +21,46 @@ pub const STATUS: &str = "status.sock";
 pub const CONTROL: &str = "control.sock";
 
 /// What can be asked for on the control socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verb {
     /// Ask CUPS now.
     Refresh,
     /// Read identity and configuration again.
     Reload,
+    /// Send a frame to the LNS as if it had been received by radio.
+    Uplink(Frame),
 }
 
 impl Verb {
-    /// Reads one line.
-    #[must_use]
-    pub fn parse(line: &str) -> Option<Self> {
-        match line.trim() {
-            "refresh" => Some(Self::Refresh),
-            "reload" => Some(Self::Reload),
-            _ => None,
+    /// Reads one line. The error is a sentence for whoever sent it.
+    pub fn parse(line: &str) -> Result<Self, String> {
+        let (verb, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        match (verb, rest) {
+            ("refresh", "") => Ok(Self::Refresh),
+            ("reload", "") => Ok(Self::Reload),
+            ("uplink", rest) => Frame::parse(rest)
+                .map(Self::Uplink)
+                .map_err(|error| error.to_string()),
+            _ => Err("unknown verb; refresh, reload and uplink exist".to_owned()),
         }
     }
 
     /// The line.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn line(&self) -> String {
         match self {
-            Self::Refresh => "refresh",
-            Self::Reload => "reload",
+            Self::Refresh => "refresh".to_owned(),
+            Self::Reload => "reload".to_owned(),
+            Self::Uplink(frame) => format!("uplink {}", frame.line()),
+        }
+    }
+
+    /// What is answered when it is done.
+    #[must_use]
+    pub const fn answer(&self) -> &'static str {
+        match self {
+            Self::Refresh | Self::Reload => "ok",
+            Self::Uplink(_) => "sent",
         }
     }
 }
@@ -86,16 +102,12 @@ impl Sockets {
         }
     }
 
-    /// Takes one verb of everybody who waits, and answers.
-    #[must_use]
-    pub fn take_verbs(&self) -> Vec<Verb> {
-        let mut verbs = Vec::new();
+    /// Takes one verb of everybody who waits, has it done, and answers how that went.
+    pub fn serve_control(&self, act: &mut dyn FnMut(Verb) -> Result<(), String>) {
         while let Ok((stream, _)) = self.control.accept() {
-            if let Ok(verb) = converse(stream) {
-                verbs.extend(verb);
-            }
+            // Whoever is gone already does not get an answer.
+            let _ = converse(stream, act);
         }
-        verbs
     }
 }
 
@@ -119,10 +131,10 @@ pub fn ask_status(runtime_dir: &Path) -> io::Result<String> {
 }
 
 /// Gives a verb to a running agent and returns its answer.
-pub fn give_verb(runtime_dir: &Path, verb: Verb) -> io::Result<String> {
+pub fn give_verb(runtime_dir: &Path, verb: &Verb) -> io::Result<String> {
     let mut stream = UnixStream::connect(runtime_dir.join(CONTROL))?;
     stream.set_read_timeout(Some(SOCKET_PATIENCE.saturating_mul(5)))?;
-    writeln!(stream, "{}", verb.name())?;
+    writeln!(stream, "{}", verb.line())?;
     let mut answer = String::new();
     stream
         .take(CONTROL_OCTETS_MAX as u64)
@@ -140,17 +152,19 @@ fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn converse(mut stream: UnixStream) -> io::Result<Option<Verb>> {
+fn converse(
+    mut stream: UnixStream,
+    act: &mut dyn FnMut(Verb) -> Result<(), String>,
+) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(SOCKET_PATIENCE))?;
     let verb = Verb::parse(&line(&mut stream)?);
-    let answer = if verb.is_some() {
-        "ok\n"
-    } else {
-        "unknown verb; refresh and reload exist\n"
-    };
-    stream.write_all(answer.as_bytes())?;
-    Ok(verb)
+    let done = verb.and_then(|verb| {
+        let answer = verb.answer();
+        act(verb).map(|()| answer)
+    });
+    let answer = done.map_or_else(|why| why, str::to_owned);
+    stream.write_all(format!("{answer}\n").as_bytes())
 }
 
 /// Reads one line. The patience is for all of it: one octet at a time holds nobody up.

@@ -15,5 +15,7 @@ pub mod policy;
 pub mod secret;
 pub mod timestamp;
 pub mod token;
+pub mod traffic;
+pub mod uplink;
 pub mod uri;
 pub mod x509;

@@ -1,16 +1,22 @@
 //! Acts: makes whoever holds the LNS link, by the mode of the configuration.
 
+pub mod session;
+
 use std::os::unix::net::UnixStream;
 
+use self::session::{Pace, SessionHolder};
+use super::compose;
 use super::linking::Holder;
 use crate::config::{Config, Mode};
 
 /// Makes the holder; `None` in mode none. `wake` takes one octet whenever the holder has
 /// something to tell. The error is a sentence for the operator.
 pub fn make(config: &Config, wake: UnixStream) -> Result<Option<Box<dyn Holder>>, String> {
-    drop(wake);
     match &config.lns.mode {
         Mode::None => Ok(None),
+        Mode::Session => SessionHolder::start(&compose::about(config), Pace::default(), wake)
+            .map(|holder| Some(Box::new(holder) as Box<dyn Holder>))
+            .map_err(|error| format!("the LNS link cannot be held: {error}")),
         mode => Err(format!(
             "lns.mode {} cannot be held by this build",
             mode.name()

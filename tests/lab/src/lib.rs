@@ -28,6 +28,7 @@ pub mod front;
 pub mod http;
 pub mod lns;
 pub mod openssl;
+pub mod pipe;
 pub mod pki;
 pub mod server;
 pub mod tls;

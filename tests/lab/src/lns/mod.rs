@@ -30,6 +30,12 @@ pub enum Fault {
     DiscoveryStatus(u16),
     /// This HTTP status instead of the upgrade, for traffic.
     TrafficStatus(u16),
+    /// This HTTP status instead of the upgrade, for traffic, with a `Retry-After` in seconds.
+    TrafficBusy(u16, u64),
+    /// The traffic socket opens and no `router_config` comes.
+    NoRouterConfig,
+    /// The server says this after `router_config`, then listens on.
+    Says(Vec<Speech>),
     /// Discovery answers with an address that lacks the port.
     UriWithoutPort,
     /// Discovery answers with this address.
@@ -40,6 +46,19 @@ pub enum Fault {
     Oversize(usize),
     /// Discovery answers with this text, word for word.
     Text(String),
+}
+
+/// What a server may say on the traffic socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Speech {
+    /// One text.
+    Text(String),
+    /// One text in fragments of so many octets, with a pause after each.
+    Fragments(String, usize, Duration),
+    /// A ping.
+    Ping,
+    /// A close frame with code and reason.
+    Close(u16, String),
 }
 
 /// What a double starts with.
@@ -111,6 +130,8 @@ struct State {
     fault: Fault,
     discoveries: Vec<Discovery>,
     connections: Vec<Connection>,
+    uplinks: Vec<String>,
+    pongs: usize,
     /// The running session of each gateway: its place in `connections` and its socket.
     sessions: BTreeMap<String, (usize, Socket)>,
 }
@@ -192,6 +213,24 @@ impl LnsDouble {
     #[must_use]
     pub fn connections(&self) -> Vec<Connection> {
         lock(&self.shared.state).connections.clone()
+    }
+
+    /// Every message but `version` that came on a traffic socket so far, oldest first.
+    #[must_use]
+    pub fn uplinks(&self) -> Vec<String> {
+        lock(&self.shared.state).uplinks.clone()
+    }
+
+    /// How many those are.
+    #[must_use]
+    pub fn uplink_count(&self) -> usize {
+        lock(&self.shared.state).uplinks.len()
+    }
+
+    /// How many pongs came on traffic sockets so far.
+    #[must_use]
+    pub fn pongs(&self) -> usize {
+        lock(&self.shared.state).pongs
     }
 
     /// Cuts the session of a gateway, as the server does when its key is deleted.

@@ -8,9 +8,12 @@ use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
 use tungstenite::http::StatusCode;
-use tungstenite::{Message, WebSocket};
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+use tungstenite::{Bytes, Message, WebSocket};
 
-use super::{Connection, Discovery, Fault, Shared, State};
+use super::{Connection, Discovery, Fault, Shared, Speech, State};
 use crate::cups::router;
 use crate::server::{Socket, lock};
 
@@ -67,7 +70,7 @@ fn websocket<S: Read + Write>(
                 Ok(())
             }
             (None, fault) => discovery(&mut websocket, &opening, scheme, &fault, shared),
-            (Some((number, _)), _) => traffic(&mut websocket, *number, shared),
+            (Some((number, _)), fault) => traffic(&mut websocket, *number, &fault, shared),
         }
     });
     if let Some((number, eui)) = session {
@@ -109,6 +112,9 @@ impl Callback for Gate<'_> {
                 let mut refusal = ErrorResponse::new(None);
                 *refusal.status_mut() =
                     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                if let Fault::TrafficBusy(_, wait_s) = state.fault {
+                    refusal.headers_mut().insert("retry-after", wait_s.into());
+                }
                 Err(refusal)
             }
         }
@@ -124,7 +130,7 @@ impl State {
                 101
             };
         }
-        if let Fault::TrafficStatus(status) = self.fault {
+        if let Fault::TrafficStatus(status) | Fault::TrafficBusy(status, _) = self.fault {
             return status;
         }
         let Some(eui) = traffic_eui(&opening.path) else {
@@ -282,21 +288,62 @@ fn found(eui: u64, host: &str, scheme: &str, fault: &Fault) -> String {
 fn traffic<S: Read + Write>(
     websocket: &mut WebSocket<S>,
     number: usize,
+    fault: &Fault,
     shared: &Shared,
 ) -> io::Result<()> {
-    while let Some(text) = next_text(websocket)? {
-        let message: Value = serde_json::from_str(&text).unwrap_or_default();
-        if message.get("msgtype").and_then(Value::as_str) == Some("version") {
-            if let Some(connection) = lock(&shared.state).connections.get_mut(number) {
-                connection.version = Some(text);
+    while let Some(text) = next_heard(websocket, shared)? {
+        if !is_version(&text) {
+            lock(&shared.state).uplinks.push(text);
+            continue;
+        }
+        if let Some(connection) = lock(&shared.state).connections.get_mut(number) {
+            connection.version = Some(text);
+        }
+        if *fault == Fault::NoRouterConfig {
+            continue;
+        }
+        say(websocket, &Speech::Text(router_config().to_string()))?;
+        if let Fault::Says(speeches) = fault {
+            for speech in speeches {
+                say(websocket, speech)?;
             }
-            let answer = router_config().to_string();
-            websocket
-                .send(Message::text(answer))
-                .map_err(io::Error::other)?;
         }
     }
     Ok(())
+}
+
+fn is_version(text: &str) -> bool {
+    let message: Value = serde_json::from_str(text).unwrap_or_default();
+    message.get("msgtype").and_then(Value::as_str) == Some("version")
+}
+
+fn say<S: Read + Write>(websocket: &mut WebSocket<S>, speech: &Speech) -> io::Result<()> {
+    let message = match speech {
+        Speech::Text(text) => Message::text(text.as_str()),
+        Speech::Ping => Message::Ping(Bytes::from_static(b"there?")),
+        Speech::Close(code, reason) => Message::Close(Some(CloseFrame {
+            code: (*code).into(),
+            reason: reason.as_str().into(),
+        })),
+        Speech::Fragments(text, octets, pause) => {
+            let count = text.len().div_ceil(*octets);
+            for (index, part) in text.as_bytes().chunks(*octets).enumerate() {
+                let kind = if index == 0 {
+                    Data::Text
+                } else {
+                    Data::Continue
+                };
+                let part = Bytes::copy_from_slice(part);
+                let frame = Frame::message(part, OpCode::Data(kind), index + 1 == count);
+                websocket
+                    .send(Message::Frame(frame))
+                    .map_err(io::Error::other)?;
+                thread::sleep(*pause);
+            }
+            return Ok(());
+        }
+    };
+    websocket.send(message).map_err(io::Error::other)
 }
 
 /// The next text; `None` when the client is gone.
@@ -306,6 +353,23 @@ fn next_text<S: Read + Write>(websocket: &mut WebSocket<S>) -> io::Result<Option
             Ok(Message::Text(text)) => return Ok(Some(text.as_str().to_owned())),
             Ok(Message::Close(_)) => return Ok(None),
             Ok(_) => {}
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    }
+}
+
+/// The same on the traffic socket, where pongs are counted.
+fn next_heard<S: Read + Write>(
+    websocket: &mut WebSocket<S>,
+    shared: &Shared,
+) -> io::Result<Option<String>> {
+    loop {
+        match websocket.read() {
+            Ok(Message::Text(text)) => return Ok(Some(text.as_str().to_owned())),
+            Ok(Message::Close(_)) => return Ok(None),
+            Ok(Message::Pong(_)) => lock(&shared.state).pongs += 1,
+            // The pong goes out at once, not with the next message.
+            Ok(_) => websocket.flush().map_err(io::Error::other)?,
             Err(error) => return Err(io::Error::other(error)),
         }
     }
