@@ -1,16 +1,23 @@
 //! Acts: makes whoever holds the LNS link, by the mode of the configuration.
 
+mod relay;
+
 use std::os::unix::net::UnixStream;
 
+use self::relay::Relay;
 use super::linking::Holder;
 use crate::config::{Config, Mode};
 
 /// Makes the holder; `None` in mode none. `wake` takes one octet whenever the holder has
 /// something to tell. The error is a sentence for the operator.
 pub fn make(config: &Config, wake: UnixStream) -> Result<Option<Box<dyn Holder>>, String> {
-    drop(wake);
     match &config.lns.mode {
         Mode::None => Ok(None),
+        Mode::Relay {
+            listen,
+            gateways,
+            users,
+        } => Ok(Some(Box::new(Relay::start(listen, gateways, users, wake)?))),
         mode => Err(format!(
             "lns.mode {} cannot be held by this build",
             mode.name()

@@ -8,6 +8,7 @@ use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
 use tungstenite::http::StatusCode;
+use tungstenite::protocol::CloseFrame;
 use tungstenite::{Message, WebSocket};
 
 use super::{Connection, Discovery, Fault, Shared, State};
@@ -163,6 +164,8 @@ impl State {
                 status,
                 version: None,
                 open: false,
+                messages: 0,
+                octets: 0,
             });
         }
     }
@@ -177,8 +180,14 @@ impl State {
             status: 101,
             version: None,
             open: true,
+            messages: 0,
+            octets: 0,
         });
-        if let Some((_, older)) = self.sessions.insert(eui.clone(), (number, socket.clone())) {
+        let older = self
+            .sessions
+            .insert(eui.clone(), (number, socket.clone()))
+            .filter(|_| !self.manner.keeps_older);
+        if let Some((_, older)) = older {
             older.close();
         }
         (number, eui)
@@ -284,19 +293,41 @@ fn traffic<S: Read + Write>(
     number: usize,
     shared: &Shared,
 ) -> io::Result<()> {
-    while let Some(text) = next_text(websocket)? {
-        let message: Value = serde_json::from_str(&text).unwrap_or_default();
-        if message.get("msgtype").and_then(Value::as_str) == Some("version") {
-            if let Some(connection) = lock(&shared.state).connections.get_mut(number) {
-                connection.version = Some(text);
-            }
-            let answer = router_config().to_string();
-            websocket
-                .send(Message::text(answer))
-                .map_err(io::Error::other)?;
+    let manner = lock(&shared.state).manner;
+    loop {
+        thread::sleep(manner.pause);
+        let message = match websocket.read().map_err(io::Error::other)? {
+            Message::Close(_) => return Ok(()),
+            message @ (Message::Text(_) | Message::Binary(_)) => message,
+            _ => continue,
+        };
+        if let Some(connection) = lock(&shared.state).connections.get_mut(number) {
+            connection.messages += 1;
+            connection.octets += message.len() as u64;
         }
+        let value: Value = serde_json::from_slice(&message.clone().into_data()).unwrap_or_default();
+        let answer = match value.get("msgtype").and_then(Value::as_str) {
+            Some("version") => {
+                if let Some(connection) = lock(&shared.state).connections.get_mut(number) {
+                    connection.version = message.to_text().ok().map(str::to_owned);
+                }
+                Message::text(router_config().to_string())
+            }
+            // A word to the double itself: end the session with this code.
+            Some("close") => {
+                let code = value.get("code").and_then(Value::as_u64).unwrap_or(1000);
+                let code = u16::try_from(code).unwrap_or(1000).into();
+                let reason = "asked for".into();
+                websocket
+                    .close(Some(CloseFrame { code, reason }))
+                    .map_err(io::Error::other)?;
+                continue;
+            }
+            _ if manner.echo => message,
+            _ => continue,
+        };
+        websocket.send(answer).map_err(io::Error::other)?;
     }
-    Ok(())
 }
 
 /// The next text; `None` when the client is gone.
