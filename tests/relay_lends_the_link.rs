@@ -82,7 +82,6 @@ fn a_refused_key_is_passed_back_then_clients_are_turned_away_and_cups_is_asked()
     scene.device.set("cups.poll_s", 86_400);
     let service = scene.serve();
     let address = address(&service);
-    let asked = scene.around.cups.requests().len();
     scene.around.lns.set_fault(Fault::TrafficStatus(401));
     let uri = format!("ws://{address}/traffic/eui-{EUI}");
     assert_eq!(open(&uri, &[]).unwrap_err().status(), 401);
@@ -98,26 +97,30 @@ fn a_refused_key_is_passed_back_then_clients_are_turned_away_and_cups_is_asked()
         dialled,
         "nobody dialled"
     );
-    service.until("CUPS was asked", |_| {
-        scene.around.cups.requests().len() > asked
+    service.until("CUPS is about to be asked", |service| {
+        service.show("/cycle/next/reason") == json!("refresh_by_link")
     });
     scene.around.lns.set_fault(Fault::None);
-    scene.rotate(&service, "second");
+    scene.around.cups.rotate_key(EUI, "second");
+    assert_eq!(scene.device.run("refresh").code, Some(0));
+    service.until("the link is up", |service| link(service) == "up");
     drop(traffic(&address));
     let seen = scene.around.lns.connections();
     assert_eq!(seen.last().unwrap().token.as_deref(), Some("second"));
 }
 
 #[test]
-fn a_client_that_asks_amiss_gets_the_lns_s_answer_and_the_link_stays_up() {
+fn a_client_that_asks_amiss_is_told_so_and_the_link_stays_up() {
     let scene = Scene::new();
     let service = scene.serve();
     let address = address(&service);
-    let head = format!(
-        "GET /traffic/eui-{EUI} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 12\r\n\r\n"
-    );
-    let answer = raw(&address, head.as_bytes());
-    assert!(!answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    for (key, version) in [("dGhlIHNhbXBsZSBub25jZQ==", 12), ("short", 13)] {
+        let head = format!(
+            "GET /traffic/eui-{EUI} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: {version}\r\n\r\n"
+        );
+        let answer = raw(&address, head.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+    }
     drop(traffic(&address));
 }
 
@@ -138,6 +141,7 @@ fn the_lns_s_end_of_a_session_reaches_the_client_with_its_code() {
     assert_eq!(cut.read().unwrap(), Message::text("last words"));
     scene.around.lns.cut(EUI);
     assert!(cut.read().is_err());
+    drop((socket, cut));
     service.until("both forgotten", |service| {
         figure(service, "connections") == 0
     });

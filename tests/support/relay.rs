@@ -57,6 +57,7 @@ impl Scene {
         service
     }
 
+    #[allow(dead_code, reason = "not every test rotates")]
     /// Has CUPS offer another key and waits until the relay uses it.
     pub(crate) fn rotate(&self, service: &Service, key: &str) {
         let ups = service.count("the LNS link is up");
@@ -135,6 +136,7 @@ pub(crate) fn traffic(address: &str) -> Socket {
     open(uri, &[]).expect("traffic is open")
 }
 
+#[allow(dead_code, reason = "not every test speaks so")]
 /// Sends raw octets and gives what comes until the end.
 pub(crate) fn raw(address: &str, octets: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).expect("the relay listens");

@@ -83,7 +83,8 @@ impl Opening {
                 _ => {}
             }
         }
-        if is_upgrade && is_connection && opening.key().is_some() {
+        let is_version = opening.line("sec-websocket-version") == Some("13");
+        if is_upgrade && is_connection && is_version && opening.has_key() {
             Ok(Some(opening))
         } else {
             Err(Status(426))
@@ -97,7 +98,11 @@ impl Opening {
 
     /// The head that takes the upgrade.
     pub(super) fn accepted(&self) -> Vec<u8> {
-        let key = derive_accept_key(self.key().unwrap_or_default().as_bytes());
+        let key = derive_accept_key(
+            self.line("sec-websocket-key")
+                .unwrap_or_default()
+                .as_bytes(),
+        );
         format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n\r\n"
         )
@@ -123,11 +128,22 @@ impl Opening {
         head.into_bytes()
     }
 
-    fn key(&self) -> Option<&str> {
-        let is_key = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("sec-websocket-key");
+    /// Whether it has a key of 16 octets. The LNS might answer another one by hanging up,
+    /// which would look like an outage.
+    fn has_key(&self) -> bool {
+        let key = self.line("sec-websocket-key").unwrap_or_default();
+        let is_base64 = |octet: u8| octet.is_ascii_alphanumeric() || b"+/".contains(&octet);
+        key.len() == 24
+            && key
+                .strip_suffix("==")
+                .is_some_and(|digits| digits.bytes().all(is_base64))
+    }
+
+    fn line(&self, wanted: &str) -> Option<&str> {
+        let is_it = |(name, _): &&(String, String)| name.eq_ignore_ascii_case(wanted);
         self.lines
             .iter()
-            .find(is_key)
+            .find(is_it)
             .map(|(_, value)| value.as_str())
     }
 }
@@ -139,7 +155,10 @@ pub(super) fn refusal(status: u16) -> Vec<u8> {
         403 => ("Forbidden", String::new()),
         404 => ("Not Found", String::new()),
         408 => ("Request Timeout", String::new()),
-        426 => ("Upgrade Required", "Upgrade: websocket\r\n".to_owned()),
+        426 => (
+            "Upgrade Required",
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n".to_owned(),
+        ),
         431 => ("Request Header Fields Too Large", String::new()),
         _ => (
             "Service Unavailable",
@@ -203,6 +222,8 @@ mod tests {
         assert_eq!(changed("HTTP/1.1", "HTTP/1.0"), Err(Status(400)));
         assert_eq!(changed("WebSocket\r", "h2c\r"), Err(Status(426)));
         assert_eq!(changed("-Key", "-Kex"), Err(Status(426)));
+        assert_eq!(changed(": 13", ": 12"), Err(Status(426)));
+        assert_eq!(changed("==\r", "\r"), Err(Status(426)));
         assert_eq!(changed("Cookie: a=b", "Origin: http://x"), Err(Status(403)));
         assert_eq!(
             changed("Cookie: a=b", "Content-Length: 3"),
