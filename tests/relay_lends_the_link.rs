@@ -4,20 +4,19 @@
 #![cfg(feature = "daemon")]
 #![expect(clippy::unwrap_used, reason = "a test ends when its set-up fails")]
 
-#[path = "support/relay.rs"]
-mod relay;
-
 use mtls_lab::device::EUI;
 use mtls_lab::lns::Fault;
-use relay::{Scene, address, discover, figure, link, open, raw, traffic};
+use mtls_lab::relay::{Scene, address, discover, figure, link, open, raw, traffic};
 use serde_json::json;
 use tungstenite::Message;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
 
 const OTHER: &str = "00-11-22-33-44-55-66-77";
 
 #[test]
 fn discovery_names_the_relay_and_traffic_carries_the_set_s_key_instead_of_the_client_s() {
-    let scene = Scene::new();
+    let scene = Scene::new(BINARY);
     let service = scene.serve();
     let address = address(&service);
     let spellings = [
@@ -48,7 +47,7 @@ fn discovery_names_the_relay_and_traffic_carries_the_set_s_key_instead_of_the_cl
 
 #[test]
 fn only_listed_gateways_and_given_paths_are_served() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(BINARY);
     scene.device.set("relay.gateways", json!([OTHER]));
     let service = scene.serve();
     let address = address(&service);
@@ -78,7 +77,7 @@ fn only_listed_gateways_and_given_paths_are_served() {
 
 #[test]
 fn a_refused_key_is_passed_back_then_clients_are_turned_away_and_cups_is_asked() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(BINARY);
     scene.device.set("cups.poll_s", 86_400);
     let service = scene.serve();
     let address = address(&service);
@@ -111,7 +110,7 @@ fn a_refused_key_is_passed_back_then_clients_are_turned_away_and_cups_is_asked()
 
 #[test]
 fn a_client_that_asks_amiss_is_told_so_and_the_link_stays_up() {
-    let scene = Scene::new();
+    let scene = Scene::new(BINARY);
     let service = scene.serve();
     let address = address(&service);
     for (key, version) in [("dGhlIHNhbXBsZSBub25jZQ==", 12), ("short", 13)] {
@@ -126,7 +125,7 @@ fn a_client_that_asks_amiss_is_told_so_and_the_link_stays_up() {
 
 #[test]
 fn the_lns_s_end_of_a_session_reaches_the_client_with_its_code() {
-    let scene = Scene::new();
+    let scene = Scene::new(BINARY);
     let service = scene.serve();
     let mut socket = traffic(&address(&service));
     socket

@@ -8,9 +8,6 @@
     reason = "a test ends when its set-up fails, and may pause"
 )]
 
-#[path = "support/relay.rs"]
-mod relay;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
@@ -20,10 +17,12 @@ use std::time::Duration;
 
 use mtls_lab::device::EUI;
 use mtls_lab::lns::Manner;
-use relay::{Scene, Socket, address, figure, traffic};
+use mtls_lab::relay::{Scene, Socket, address, figure, traffic};
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::{Message, WebSocket};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
 
 const STREAMS: u64 = 10;
 /// Frames of each stream in each direction: 100,000 and more in all.
@@ -61,7 +60,7 @@ fn converse(socket: &mut Socket, name: u64, may_stop: &AtomicBool, progress: &At
 
 #[test]
 fn a_hundred_thousand_frames_arrive_once_and_in_order_across_a_rotation() {
-    let scene = Scene::new();
+    let scene = Scene::new(BINARY);
     let service = scene.serve();
     let address = address(&service);
     let (progress, is_rotated) = (
@@ -100,7 +99,7 @@ fn a_hundred_thousand_frames_arrive_once_and_in_order_across_a_rotation() {
 
 #[test]
 fn fragments_large_frames_and_single_octets_pass_as_they_are() {
-    let scene = Scene::new();
+    let scene = Scene::new(BINARY);
     let service = scene.serve();
     let mut socket = traffic(&address(&service));
     let large = Message::binary(vec![7_u8; 64 * 1024]);
@@ -132,7 +131,7 @@ fn fragments_large_frames_and_single_octets_pass_as_they_are() {
 #[test]
 fn both_sides_full_hold_each_other_back_and_then_all_arrives() {
     const MEGABYTES: u64 = 48;
-    let scene = Scene::new();
+    let scene = Scene::new(BINARY);
     let service = scene.serve();
     let socket = traffic(&address(&service));
     let stream = socket.get_ref().try_clone().unwrap();
@@ -169,7 +168,7 @@ fn both_sides_full_hold_each_other_back_and_then_all_arrives() {
 
 #[test]
 fn a_client_that_ends_its_side_still_hears_what_the_slow_lns_says() {
-    let scene = Scene::new();
+    let scene = Scene::new(BINARY);
     scene.around.lns.set_manner(Manner {
         echo: true,
         keeps_older: true,
@@ -193,7 +192,7 @@ fn a_client_that_ends_its_side_still_hears_what_the_slow_lns_says() {
 
 #[test]
 fn what_a_client_said_before_it_went_still_reaches_the_lns() {
-    let scene = Scene::new();
+    let scene = Scene::new(BINARY);
     let pause = Duration::from_millis(1);
     let manner = Manner {
         echo: true,
@@ -214,13 +213,15 @@ fn what_a_client_said_before_it_went_still_reaches_the_lns() {
 
 #[test]
 fn five_hundred_connections_are_held_at_once_in_little_memory() {
-    let scene = Scene::new();
+    let scene = Scene::new(BINARY);
     let service = scene.serve();
     let address = address(&service);
     let before = anonymous_kb(service.pid());
-    let answer = relay::discover(&address, &serde_json::json!(EUI));
+    let answer = mtls_lab::relay::discover(&address, &serde_json::json!(EUI));
     let uri = answer["uri"].as_str().unwrap();
-    let mut sockets: Vec<Socket> = (0..500).map(|_| relay::open(uri, &[]).unwrap()).collect();
+    let mut sockets: Vec<Socket> = (0..500)
+        .map(|_| mtls_lab::relay::open(uri, &[]).unwrap())
+        .collect();
     service.until("500 connections", |service| {
         figure(service, "connections") >= 500
     });
@@ -254,7 +255,7 @@ fn status_kb(pid: u32, name: &str) -> u64 {
 
 #[test]
 fn a_client_that_sends_before_it_is_let_through_loses_nothing() {
-    let scene = Scene::new();
+    let scene = Scene::new(BINARY);
     let service = scene.serve();
     let address = address(&service);
     let mut stream = TcpStream::connect(&address).unwrap();

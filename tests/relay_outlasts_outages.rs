@@ -8,9 +8,6 @@
     reason = "a test ends when its set-up fails, and looks at files"
 )]
 
-#[path = "support/relay.rs"]
-mod relay;
-
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,12 +17,14 @@ use std::time::Duration;
 use mtls_lab::device::EUI;
 use mtls_lab::faults::{Fault, Misbehaving};
 use mtls_lab::lns::{Config, LnsDouble, Manner};
-use relay::{Scene, address, figure, link, open, traffic};
+use mtls_lab::relay::{Scene, address, figure, link, open, traffic};
 use tungstenite::Message;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
 
 #[test]
 fn an_lns_that_is_gone_is_503_without_a_stampede_and_one_that_is_back_is_used() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(BINARY);
     let service = scene.serve();
     let address = address(&service);
     let uri = format!("ws://{address}/traffic/eui-{EUI}");
@@ -63,14 +62,14 @@ fn an_lns_that_is_gone_is_503_without_a_stampede_and_one_that_is_back_is_used() 
 
 #[test]
 fn clients_that_wait_for_a_silent_lns_are_let_go_and_never_appear_there() {
-    let scene = Scene::new();
+    let scene = Scene::new(BINARY);
     let service = scene.serve();
     let address = address(&service);
     let hanging = Misbehaving::start(Fault::Hang(Duration::from_secs(3600))).unwrap();
     let uri = hanging.uri().replace("https://", "wss://");
     let there = mtls_lab::lns::Fault::Uri(format!("{uri}/traffic/x"));
     scene.around.lns.set_fault(there);
-    let answer = relay::discover(&address, &serde_json::json!(EUI));
+    let answer = mtls_lab::relay::discover(&address, &serde_json::json!(EUI));
     let own = answer["uri"].as_str().unwrap();
     let mut streams: Vec<TcpStream> = (0..20)
         .map(|_| {
@@ -100,7 +99,7 @@ fn clients_that_wait_for_a_silent_lns_are_let_go_and_never_appear_there() {
 
 #[test]
 fn a_unix_socket_serves_us_and_goes_with_the_agent() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(BINARY);
     let path = scene.device.path("lns.sock");
     scene
         .device
@@ -127,7 +126,7 @@ fn a_unix_socket_serves_us_and_goes_with_the_agent() {
 
 #[test]
 fn an_address_that_others_could_reach_is_refused_at_the_start() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(BINARY);
     for listen in ["0.0.0.0:1887", "192.0.2.1:1887", "unix:relative"] {
         scene.device.set("relay.listen", listen);
         let ran = scene.device.run("run");

@@ -33,6 +33,10 @@ pub(super) struct Remote {
 
 /// A local client and its LNS connection.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each side and each direction ends by itself"
+)]
 pub(super) struct Pipe {
     local: Local,
     remote: Remote,

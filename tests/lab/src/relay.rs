@@ -1,11 +1,11 @@
-//! Runs: an agent that relays, the LNS behind it, and WebSocket clients in front of it.
+//! Plays: an agent that relays, the LNS behind it, and WebSocket clients in front of it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use mtls_lab::device::{Device, EUI, Scratch, Service, Surroundings};
-use mtls_lab::lns::Manner;
+use crate::device::{Device, EUI, Scratch, Service, Surroundings};
+use crate::lns::Manner;
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::client::Response;
@@ -15,18 +15,25 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket, client};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A gateway whose agent relays.
-pub(crate) struct Scene {
-    pub(crate) device: Device,
-    pub(crate) around: Surroundings,
+#[derive(Debug)]
+pub struct Scene {
+    /// The gateway.
+    pub device: Device,
+    /// CUPS and LNS.
+    pub around: Surroundings,
     _scratch: Scratch,
 }
 
 /// A WebSocket through the relay.
-pub(crate) type Socket = WebSocket<TcpStream>;
+pub type Socket = WebSocket<TcpStream>;
 
 impl Scene {
     /// CUPS offers the key `first`; the LNS sends traffic back.
-    pub(crate) fn new() -> Self {
+    ///
+    /// # Panics
+    /// No port is left.
+    #[must_use]
+    pub fn new(binary: &str) -> Self {
         let scratch = Scratch::new();
         let around = Surroundings::start(scratch.path());
         around.offer("first");
@@ -35,11 +42,7 @@ impl Scene {
             keeps_older: true,
             pause: Duration::ZERO,
         });
-        let mut device = Device::new(
-            env!("CARGO_BIN_EXE_mtls-agent"),
-            &around.pki,
-            around.front.address(),
-        );
+        let mut device = Device::new(binary, &around.pki, around.front.address());
         device.set("lns.mode", "relay");
         device.set("relay.listen", "127.0.0.1:0");
         device.set("cups.poll_s", 1);
@@ -51,15 +54,15 @@ impl Scene {
     }
 
     /// Starts the agent and waits for its link.
-    pub(crate) fn serve(&self) -> Service {
+    #[must_use]
+    pub fn serve(&self) -> Service {
         let service = self.device.serve();
         service.until("the link is up", |service| link(service) == "up");
         service
     }
 
-    #[allow(dead_code, reason = "not every test rotates")]
     /// Has CUPS offer another key and waits until the relay uses it.
-    pub(crate) fn rotate(&self, service: &Service, key: &str) {
+    pub fn rotate(&self, service: &Service, key: &str) {
         let ups = service.count("the LNS link is up");
         self.around.cups.rotate_key(EUI, key);
         service.until("the link uses the new key", |service| {
@@ -69,7 +72,8 @@ impl Scene {
 }
 
 /// State of the link.
-pub(crate) fn link(service: &Service) -> String {
+#[must_use]
+pub fn link(service: &Service) -> String {
     service
         .show("/lns/link/state")
         .as_str()
@@ -78,7 +82,8 @@ pub(crate) fn link(service: &Service) -> String {
 }
 
 /// A number of the relay's own status.
-pub(crate) fn figure(service: &Service, name: &str) -> u64 {
+#[must_use]
+pub fn figure(service: &Service, name: &str) -> u64 {
     service
         .show(&format!("/lns/holder/{name}"))
         .as_u64()
@@ -86,13 +91,20 @@ pub(crate) fn figure(service: &Service, name: &str) -> u64 {
 }
 
 /// Where the relay listens: `127.0.0.1:port`.
-pub(crate) fn address(service: &Service) -> String {
+///
+/// # Panics
+/// There is no relay.
+#[must_use]
+pub fn address(service: &Service) -> String {
     let listen = service.show("/lns/holder/listen");
     listen.as_str().expect("the relay listens").to_owned()
 }
 
 /// Opens a WebSocket; the error is the answer if there was one.
-pub(crate) fn open(uri: &str, lines: &[(&'static str, &str)]) -> Result<Socket, Box<Response>> {
+///
+/// # Panics
+/// Nobody answers.
+pub fn open(uri: &str, lines: &[(&'static str, &str)]) -> Result<Socket, Box<Response>> {
     let authority = uri
         .trim_start_matches("ws://")
         .split('/')
@@ -108,17 +120,20 @@ pub(crate) fn open(uri: &str, lines: &[(&'static str, &str)]) -> Result<Socket, 
             .insert(*name, value.parse().expect("a good line"));
     }
     match client(request, stream) {
-        Ok((socket, _)) => Ok(socket),
         Err(HandshakeError::Failure(Error::Http(response))) => {
             let (parts, body) = response.into_parts();
             Err(Box::new(Response::from_parts(parts, body)))
         }
-        Err(other) => panic!("no answer from the relay: {other}"),
+        answered => Ok(answered.expect("an answer from the relay").0),
     }
 }
 
 /// Does discovery and gives the answer.
-pub(crate) fn discover(address: &str, router: &Value) -> Value {
+///
+/// # Panics
+/// There is none.
+#[must_use]
+pub fn discover(address: &str, router: &Value) -> Value {
     let mut socket = open(&format!("ws://{address}/router-info"), &[]).expect("an upgrade");
     socket
         .send(Message::text(json!({ "router": router }).to_string()))
@@ -128,17 +143,25 @@ pub(crate) fn discover(address: &str, router: &Value) -> Value {
 }
 
 /// Discovery, then traffic, of the gateway itself.
-pub(crate) fn traffic(address: &str) -> Socket {
+///
+/// # Panics
+/// One of them fails.
+#[must_use]
+pub fn traffic(address: &str) -> Socket {
     let answer = discover(address, &json!(EUI));
-    let uri = answer["uri"]
-        .as_str()
-        .unwrap_or_else(|| panic!("no address: {answer}"));
+    let uri = answer
+        .get("uri")
+        .and_then(Value::as_str)
+        .expect("an address");
     open(uri, &[]).expect("traffic is open")
 }
 
-#[allow(dead_code, reason = "not every test speaks so")]
 /// Sends raw octets and gives what comes until the end.
-pub(crate) fn raw(address: &str, octets: &[u8]) -> String {
+///
+/// # Panics
+/// Nobody listens, or the end is a reset.
+#[must_use]
+pub fn raw(address: &str, octets: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).expect("the relay listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("it is open");
     stream.write_all(octets).expect("it is open");
