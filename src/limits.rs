@@ -51,6 +51,42 @@ pub const SOCKET_PATIENCE: Duration = Duration::from_secs(1);
 /// Soonest reload after the one before: a storm of SIGHUP or file events is one reload.
 pub const RELOAD_PAUSE: Duration = Duration::from_secs(2);
 
+/// Octets of an HTTP head that a local client of the relay may send.
+pub const RELAY_HEAD_OCTETS_MAX: usize = 8 * 1024;
+
+/// Octets that the relay passes at a time: one TLS record.
+pub const RELAY_CHUNK_OCTETS: usize = 16 * 1024;
+
+/// Local clients served at a time; each needs two descriptors.
+pub const RELAY_CLIENTS_MAX: usize = 1024;
+
+/// Connections with replaced credentials that live on beside the new ones.
+pub const RELAY_OLD_CLIENTS_MAX: usize = 512;
+
+/// Descriptors the process may have while it relays.
+pub const RELAY_FILES_MAX: u64 = 4096;
+
+/// Threads that open connections to the LNS for the relay.
+pub const RELAY_DIALERS_MAX: usize = 4;
+
+/// How long a dialer without work is kept.
+pub const RELAY_DIALER_IDLE: Duration = Duration::from_secs(10);
+
+/// How long a local client may take for its HTTP head and its discovery question.
+pub const RELAY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a client may take to hear the last of a connection that is over.
+pub const RELAY_GOODBYE: Duration = Duration::from_secs(5);
+
+/// How long one direction may stay silent when the other has ended.
+pub const RELAY_HALF_OPEN: Duration = Duration::from_secs(60);
+
+/// How long no client is taken when descriptors have run out.
+pub const RELAY_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// When a client that was turned away may come back, seconds: as often as station does.
+pub const RELAY_RETRY_S: u32 = 10;
+
 const fn decimal(octets: &[u8], otherwise: u64) -> u64 {
     let mut number: u64 = 0;
     let mut rest = octets;

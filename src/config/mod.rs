@@ -2,6 +2,7 @@
 //!
 //! Unknown and doubled names are errors, because a misspelt name would silently be a default.
 
+mod listen;
 mod settings;
 mod table;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use crate::wire::json::{Tree, without_comments};
 use crate::wire::policy::Policy;
 use crate::wire::uri::{ServerUri, Service};
 
+pub use listen::Listen;
 pub use settings::SETTINGS;
 pub use table::{Kind, Setting, template};
 
@@ -110,7 +112,7 @@ pub enum Mode {
     /// A local relay for packet forwarders.
     Relay {
         /// `address:port` on loopback, or `unix:/path`.
-        listen: String,
+        listen: Listen,
         /// EUIs let in besides the certificate's own.
         gateways: Vec<Eui64>,
         /// Users let in on a Unix socket besides root and our own.
@@ -324,7 +326,7 @@ impl Values<'_> {
             "station" => self.station()?,
             "session" => Mode::Session,
             "relay" => Mode::Relay {
-                listen: self.text("relay.listen"),
+                listen: Listen::parse(&self.text("relay.listen"))?,
                 gateways: self.gateways()?,
                 users: self.texts("relay.users"),
             },

@@ -146,7 +146,8 @@ impl Proof {
         }
     }
 
-    fn access(&self, uri: &ServerUri) -> Result<TlsAccess, Failure> {
+    /// What a connection to this address is made with.
+    pub(super) fn access(&self, uri: &ServerUri) -> Result<TlsAccess, Failure> {
         let trust = self
             .credential
             .as_ref()
@@ -194,21 +195,24 @@ impl Proof {
             Failure::new(Class::Protocol, "uri_host", text)
         };
         let mut request = target.into_client_request().map_err(|_| unusable())?;
-        let credential = self
-            .credential
-            .as_ref()
-            .filter(|set| set.method() == Method::Token);
-        // A token never goes over a connection without TLS; station does the same.
-        if let Some(credential) = credential.filter(|_| uri.is_secure()) {
-            let lines = token::lines(credential.key()).map_err(|error| protocol(&error))?;
-            for (name, value) in lines {
-                let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable())?;
-                let mut value = HeaderValue::from_str(value).map_err(|_| unusable())?;
-                value.set_sensitive(true);
-                request.headers_mut().insert(name, value);
-            }
+        for (name, value) in self.token(uri)? {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable())?;
+            let mut value = HeaderValue::from_str(value).map_err(|_| unusable())?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(name, value);
         }
         Ok(request)
+    }
+
+    /// The header lines that carry the token to this address.
+    pub(super) fn token(&self, uri: &ServerUri) -> Result<Vec<(&str, &str)>, Failure> {
+        // A token never goes over a connection without TLS; station does the same.
+        match &self.credential {
+            Some(set) if set.method() == Method::Token && uri.is_secure() => {
+                token::lines(set.key()).map_err(|error| protocol(&error))
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn not_upgraded(
@@ -247,7 +251,12 @@ impl Proof {
         }
     }
 
-    fn refused(uri: &ServerUri, response: &Response<Option<Vec<u8>>>, seen: Seen) -> Failure {
+    /// What another status than 101 means.
+    pub(super) fn refused(
+        uri: &ServerUri,
+        response: &Response<Option<Vec<u8>>>,
+        seen: Seen,
+    ) -> Failure {
         let peer = uri.authority();
         let failure = Refusal {
             peer: &peer,
@@ -268,7 +277,8 @@ impl Proof {
         }
     }
 
-    fn broken(&self, uri: &ServerUri, error: &SessionError) -> Failure {
+    /// What the end of a connection to this address means.
+    pub(super) fn broken(&self, uri: &ServerUri, error: &SessionError) -> Failure {
         error
             .evidence(uri.authority(), true, self.time.is_sane())
             .classify()

@@ -151,6 +151,12 @@ impl Session {
         }
     }
 
+    /// Gives the connection away, still blocking and with the last deadline on its socket.
+    #[must_use]
+    pub fn into_parts(self) -> (TcpStream, Option<Box<ClientConnection>>) {
+        (self.socket, self.tls)
+    }
+
     fn handshake(&mut self) -> io::Result<()> {
         while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
             self.send()?;

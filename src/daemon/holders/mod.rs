@@ -1,9 +1,11 @@
 //! Acts: makes whoever holds the LNS link, by the mode of the configuration.
 
+mod relay;
 pub mod session;
 
 use std::os::unix::net::UnixStream;
 
+use self::relay::Relay;
 use self::session::{Pace, SessionHolder};
 use super::compose;
 use super::linking::Holder;
@@ -17,6 +19,11 @@ pub fn make(config: &Config, wake: UnixStream) -> Result<Option<Box<dyn Holder>>
         Mode::Session => SessionHolder::start(&compose::about(config), Pace::default(), wake)
             .map(|holder| Some(Box::new(holder) as Box<dyn Holder>))
             .map_err(|error| format!("the LNS link cannot be held: {error}")),
+        Mode::Relay {
+            listen,
+            gateways,
+            users,
+        } => Ok(Some(Box::new(Relay::start(listen, gateways, users, wake)?))),
         mode => Err(format!(
             "lns.mode {} cannot be held by this build",
             mode.name()

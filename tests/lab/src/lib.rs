@@ -9,6 +9,7 @@
 //! | [`lns`] | the network server: discovery and traffic |
 //! | [`faults`] | servers that never behave |
 //! | [`device`] | a gateway with the agent on it, and systemd |
+//! | [`relay`] | a gateway whose agent relays, and local clients |
 //! | [`openssl`] | the operator's own hands |
 //!
 //! The doubles share no code with the agent: a mistake in one cannot hide a mistake in the other.
@@ -30,5 +31,6 @@ pub mod lns;
 pub mod openssl;
 pub mod pipe;
 pub mod pki;
+pub mod relay;
 pub mod server;
 pub mod tls;

@@ -61,6 +61,17 @@ pub enum Speech {
     Close(u16, String),
 }
 
+/// How traffic is answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// Every message comes back as it was; otherwise only `version` is answered.
+    pub echo: bool,
+    /// A gateway may have many sessions; otherwise a new one ends the one before.
+    pub keeps_older: bool,
+    /// Pause before each message is read.
+    pub pause: Duration,
+}
+
 /// What a double starts with.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
@@ -106,6 +117,10 @@ pub struct Connection {
     pub version: Option<String>,
     /// Whether it is open now.
     pub open: bool,
+    /// Messages that came.
+    pub messages: u64,
+    /// Octets in them.
+    pub octets: u64,
 }
 
 /// A running LNS double; it ends when dropped.
@@ -128,6 +143,7 @@ struct State {
     gateways: Option<BTreeSet<String>>,
     discovery_ignores_token: bool,
     fault: Fault,
+    manner: Manner,
     discoveries: Vec<Discovery>,
     connections: Vec<Connection>,
     uplinks: Vec<String>,
@@ -194,6 +210,11 @@ impl LnsDouble {
     /// Goes wrong in this way from now on.
     pub fn set_fault(&self, fault: Fault) {
         lock(&self.shared.state).fault = fault;
+    }
+
+    /// Answers traffic of new sessions in this way from now on.
+    pub fn set_manner(&self, manner: Manner) {
+        lock(&self.shared.state).manner = manner;
     }
 
     /// Shows another certificate to connections from now on; nothing changes without TLS.

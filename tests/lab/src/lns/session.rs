@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
@@ -169,6 +170,8 @@ impl State {
                 status,
                 version: None,
                 open: false,
+                messages: 0,
+                octets: 0,
             });
         }
     }
@@ -183,8 +186,14 @@ impl State {
             status: 101,
             version: None,
             open: true,
+            messages: 0,
+            octets: 0,
         });
-        if let Some((_, older)) = self.sessions.insert(eui.clone(), (number, socket.clone())) {
+        let older = self
+            .sessions
+            .insert(eui.clone(), (number, socket.clone()))
+            .filter(|_| !self.manner.keeps_older);
+        if let Some((_, older)) = older {
             older.close();
         }
         (number, eui)
@@ -291,30 +300,50 @@ fn traffic<S: Read + Write>(
     fault: &Fault,
     shared: &Shared,
 ) -> io::Result<()> {
-    while let Some(text) = next_heard(websocket, shared)? {
-        if !is_version(&text) {
-            lock(&shared.state).uplinks.push(text);
-            continue;
-        }
+    let manner = lock(&shared.state).manner;
+    while let Some(message) = next_heard(websocket, manner.pause, shared)? {
         if let Some(connection) = lock(&shared.state).connections.get_mut(number) {
-            connection.version = Some(text);
+            connection.messages += 1;
+            connection.octets += message.len() as u64;
         }
-        if *fault == Fault::NoRouterConfig {
-            continue;
-        }
-        say(websocket, &Speech::Text(router_config().to_string()))?;
-        if let Fault::Says(speeches) = fault {
-            for speech in speeches {
-                say(websocket, speech)?;
+        let text = message.to_text().unwrap_or_default().to_owned();
+        let value: Value = serde_json::from_str(&text).unwrap_or_default();
+        match value.get("msgtype").and_then(Value::as_str) {
+            Some("version") => greet(websocket, number, text, fault, shared)?,
+            // A word to the double itself: end the session with this code.
+            Some("close") => {
+                let code = value.get("code").and_then(Value::as_u64).unwrap_or(1000);
+                let code = u16::try_from(code).unwrap_or(1000);
+                say(websocket, &Speech::Close(code, "asked for".to_owned()))?;
             }
+            _ if manner.echo => websocket.send(message).map_err(io::Error::other)?,
+            _ => lock(&shared.state).uplinks.push(text),
         }
     }
     Ok(())
 }
 
-fn is_version(text: &str) -> bool {
-    let message: Value = serde_json::from_str(text).unwrap_or_default();
-    message.get("msgtype").and_then(Value::as_str) == Some("version")
+/// Answers the gateway's `version`, and says what the fault wants said.
+fn greet<S: Read + Write>(
+    websocket: &mut WebSocket<S>,
+    number: usize,
+    version: String,
+    fault: &Fault,
+    shared: &Shared,
+) -> io::Result<()> {
+    if let Some(connection) = lock(&shared.state).connections.get_mut(number) {
+        connection.version = Some(version);
+    }
+    if *fault == Fault::NoRouterConfig {
+        return Ok(());
+    }
+    say(websocket, &Speech::Text(router_config().to_string()))?;
+    if let Fault::Says(speeches) = fault {
+        for speech in speeches {
+            say(websocket, speech)?;
+        }
+    }
+    Ok(())
 }
 
 fn say<S: Read + Write>(websocket: &mut WebSocket<S>, speech: &Speech) -> io::Result<()> {
@@ -361,11 +390,13 @@ fn next_text<S: Read + Write>(websocket: &mut WebSocket<S>) -> io::Result<Option
 /// The same on the traffic socket, where pongs are counted.
 fn next_heard<S: Read + Write>(
     websocket: &mut WebSocket<S>,
+    pause: Duration,
     shared: &Shared,
-) -> io::Result<Option<String>> {
+) -> io::Result<Option<Message>> {
     loop {
+        thread::sleep(pause);
         match websocket.read() {
-            Ok(Message::Text(text)) => return Ok(Some(text.as_str().to_owned())),
+            Ok(message @ (Message::Text(_) | Message::Binary(_))) => return Ok(Some(message)),
             Ok(Message::Close(_)) => return Ok(None),
             Ok(Message::Pong(_)) => lock(&shared.state).pongs += 1,
             // The pong goes out at once, not with the next message.

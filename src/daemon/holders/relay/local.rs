@@ -1,0 +1,164 @@
+//! Acts: the relay's own side, its listener and the local clients it lets in.
+
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::{User, geteuid};
+
+use crate::config::Listen;
+
+/// The listening socket and who may come.
+#[derive(Debug)]
+pub(super) struct Door {
+    listener: Listener,
+    /// User numbers let in on a Unix socket.
+    users: Vec<u32>,
+    /// What clients are told to come back to when they do not say it themselves.
+    pub(super) name: String,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// One local client.
+#[derive(Debug)]
+pub(super) enum Local {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Door {
+    /// Begins to listen. The error is a sentence for the operator.
+    pub(super) fn open(listen: &Listen, users: &[String]) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("the relay cannot listen on {listen}: {error}");
+        let listener = match listen {
+            Listen::Tcp(address) => Listener::Tcp(TcpListener::bind(address).map_err(failed)?),
+            Listen::Unix(path) => Listener::Unix(bind(path).map_err(failed)?),
+        };
+        let name = match &listener {
+            Listener::Tcp(tcp) => tcp.local_addr().map_err(failed)?.to_string(),
+            Listener::Unix(_) => "localhost:80".to_owned(),
+        };
+        match &listener {
+            Listener::Tcp(tcp) => tcp.set_nonblocking(true),
+            Listener::Unix(unix) => unix.set_nonblocking(true),
+        }
+        .map_err(failed)?;
+        let mut numbers = vec![0, geteuid().as_raw()];
+        for user in users {
+            numbers.push(number_of(user)?);
+        }
+        Ok(Self {
+            listener,
+            users: numbers,
+            name,
+        })
+    }
+
+    /// Takes the next client; `None` is one that may not come in.
+    pub(super) fn accept(&self) -> io::Result<Option<Local>> {
+        match &self.listener {
+            Listener::Tcp(tcp) => {
+                let (stream, peer) = tcp.accept()?;
+                if !peer.ip().is_loopback() {
+                    return Ok(None);
+                }
+                stream.set_nonblocking(true)?;
+                stream.set_nodelay(true)?;
+                Ok(Some(Local::Tcp(stream)))
+            }
+            Listener::Unix(unix) => {
+                let (stream, _) = unix.accept()?;
+                let peer = getsockopt(&stream, PeerCredentials)?;
+                if !self.users.contains(&peer.uid()) {
+                    return Ok(None);
+                }
+                stream.set_nonblocking(true)?;
+                Ok(Some(Local::Unix(stream)))
+            }
+        }
+    }
+}
+
+impl AsFd for Door {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.listener {
+            Listener::Tcp(tcp) => tcp.as_fd(),
+            Listener::Unix(unix) => unix.as_fd(),
+        }
+    }
+}
+
+impl Local {
+    /// Says that nothing more will be sent.
+    pub(super) fn finish(&self) {
+        // A client that is gone already needs no end.
+        let _ = match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
+    }
+}
+
+impl AsFd for Local {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Read for Local {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Local {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(octets),
+            Self::Unix(stream) => stream.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Binds a socket that everybody may knock at: the user's number decides, not the mode.
+fn bind(path: &PathBuf) -> io::Result<UnixListener> {
+    if let Ok(metadata) = fs::symlink_metadata(path) {
+        if !metadata.file_type().is_socket() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
+fn number_of(user: &str) -> Result<u32, String> {
+    if let Ok(number) = user.parse() {
+        return Ok(number);
+    }
+    match User::from_name(user) {
+        Ok(Some(found)) => Ok(found.uid.as_raw()),
+        _ => Err(format!("relay.users: there is no user called {user:?}")),
+    }
+}

@@ -1,0 +1,365 @@
+//! Acts: the relay's thread, one poll over all clients, their LNS connections and notes.
+
+mod link;
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Board;
+use super::client::{Asking, Client, Early, Heard, Phase, hear_head, leave};
+use super::dialer::{Answer, Dialers, Task, wanted};
+use super::head::Opening;
+use super::local::{Door, Local};
+use crate::agent::ExchangeId;
+use crate::agent::failure::Failure;
+use crate::daemon::clock;
+use crate::daemon::discovery::Proof;
+use crate::limits::{
+    RELAY_ACCEPT_PAUSE, RELAY_CHUNK_OCTETS, RELAY_CLIENTS_MAX, RELAY_GOODBYE, RELAY_PATIENCE,
+};
+use crate::wire::eui::Eui64;
+use crate::wire::uri::ServerUri;
+
+/// What the relay's thread is told.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// The link machine wants this set used.
+    Open { id: ExchangeId, access: Proof },
+    /// The link machine gives an attempt up.
+    Close { id: ExchangeId },
+    /// A dialer has tried a set.
+    Proved {
+        id: ExchangeId,
+        result: Result<ServerUri, Failure>,
+    },
+    /// A dialer did discovery for a client.
+    Discovered {
+        attempt: Attempt,
+        router: Eui64,
+        result: Result<ServerUri, Failure>,
+    },
+    /// A dialer asked the LNS for a client's traffic connection.
+    Answered {
+        attempt: Attempt,
+        result: Result<Answer, Failure>,
+    },
+}
+
+/// For whom a dialer works.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    client: u64,
+    set: ExchangeId,
+    /// Whether the gateway is the certificate's own.
+    is_own: bool,
+    pub(super) wanted: Arc<AtomicBool>,
+}
+
+/// The way to the relay's thread.
+#[derive(Debug, Clone)]
+pub(super) struct Notes {
+    sender: Arc<Mutex<Sender<Note>>>,
+    wake: Arc<UnixStream>,
+}
+
+impl Notes {
+    /// Tells the relay's thread.
+    pub(super) fn send(&self, note: Note) {
+        // The thread lives as long as the process.
+        let _ = super::lock(&self.sender).send(note);
+        let _ = (&*self.wake).write(&[0]);
+    }
+}
+
+/// A set in use, or about to be.
+#[derive(Debug, Clone)]
+struct InUse {
+    id: ExchangeId,
+    access: Arc<Proof>,
+}
+
+/// The relay's thread.
+#[derive(Debug)]
+pub(super) struct Server {
+    door: Door,
+    notes: Receiver<Note>,
+    wake: UnixStream,
+    dialers: Dialers,
+    board: Arc<Board>,
+    gateways: Vec<Eui64>,
+    /// Where the traffic of each gateway goes, by its last discovery.
+    paths: BTreeMap<Eui64, ServerUri>,
+    up: Option<InUse>,
+    opening: Option<InUse>,
+    clients: BTreeMap<u64, Client>,
+    next: u64,
+    accept_at: Option<Duration>,
+    scratch: Vec<u8>,
+}
+
+impl Server {
+    pub(super) fn new(
+        door: Door,
+        gateways: Vec<Eui64>,
+        board: Arc<Board>,
+    ) -> io::Result<(Self, Notes)> {
+        let (wake, wake_out) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        wake_out.set_nonblocking(true)?;
+        let (sender, receiver) = mpsc::channel();
+        let notes = Notes {
+            sender: Arc::new(Mutex::new(sender)),
+            wake: Arc::new(wake_out),
+        };
+        let server = Self {
+            door,
+            notes: receiver,
+            wake,
+            dialers: Dialers::new(notes.clone()),
+            board,
+            gateways,
+            paths: BTreeMap::new(),
+            up: None,
+            opening: None,
+            clients: BTreeMap::new(),
+            next: 0,
+            accept_at: None,
+            scratch: vec![0; RELAY_CHUNK_OCTETS],
+        };
+        Ok((server, notes))
+    }
+
+    /// Serves for ever.
+    pub(super) fn serve(mut self) {
+        loop {
+            let ready = self.wait();
+            while matches!((&self.wake).read(&mut [0; 64]), Ok(1..)) {}
+            while let Ok(note) = self.notes.try_recv() {
+                self.take(note);
+            }
+            let now = clock::since_boot();
+            for key in ready {
+                self.turn(key, now);
+            }
+            self.give_up_late(now);
+            self.accept(now);
+            let connections = self.clients.len();
+            let old = self.old().count();
+            self.board.change(|figures| {
+                figures.connections = connections;
+                figures.old = old;
+            });
+        }
+    }
+
+    /// Waits for the first descriptor or deadline and names the clients that have something.
+    fn wait(&self) -> Vec<u64> {
+        let mut fds = Vec::with_capacity(2 + 2 * self.clients.len());
+        let mut keys = Vec::with_capacity(fds.capacity());
+        fds.push(PollFd::new(self.wake.as_fd(), PollFlags::POLLIN));
+        let may_come = self.accept_at.is_none() && self.clients.len() < RELAY_CLIENTS_MAX;
+        if may_come {
+            fds.push(PollFd::new(self.door.as_fd(), PollFlags::POLLIN));
+        }
+        let others = fds.len();
+        for (key, client) in &self.clients {
+            for (fd, flags) in client.interests() {
+                fds.push(PollFd::new(fd, flags));
+                keys.push(*key);
+            }
+        }
+        let hungry = self.clients.iter().filter(|(_, client)| client.is_hungry());
+        let hungry: Vec<u64> = hungry.map(|(key, _)| *key).collect();
+        let due = self.clients.values().filter_map(Client::due);
+        let timeout = match due.chain(self.accept_at).min() {
+            _ if !hungry.is_empty() => PollTimeout::ZERO,
+            None => PollTimeout::NONE,
+            Some(due) => {
+                let left = due.saturating_sub(clock::since_boot());
+                PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        if poll(&mut fds, timeout).is_err() {
+            return hungry;
+        }
+        // `None` is an event that nix has no name for, such as the end of the far side's words.
+        let is_ready = |fd: &PollFd<'_>| fd.revents().is_none_or(|events| !events.is_empty());
+        let seen = fds.iter().skip(others).zip(keys);
+        let mut ready: Vec<u64> = seen
+            .filter_map(|(fd, key)| is_ready(fd).then_some(key))
+            .chain(hungry)
+            .collect();
+        ready.sort_unstable();
+        ready.dedup();
+        ready
+    }
+
+    fn accept(&mut self, now: Duration) {
+        if self.accept_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.accept_at = None;
+        while self.clients.len() < RELAY_CLIENTS_MAX {
+            match self.door.accept() {
+                Ok(None) => self.board.change(|figures| figures.turned_away += 1),
+                Ok(Some(local)) => {
+                    let octets = Vec::new();
+                    let client = Client {
+                        phase: Phase::Head { local, octets },
+                        deadline: Some(now.saturating_add(RELAY_PATIENCE)),
+                        set: None,
+                    };
+                    self.clients.insert(self.next, client);
+                    self.next = self.next.wrapping_add(1);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(_) => {
+                    self.accept_at = Some(now.saturating_add(RELAY_ACCEPT_PAUSE));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Lets one client do what it can.
+    fn turn(&mut self, key: u64, now: Duration) {
+        let Some(mut client) = self.clients.remove(&key) else {
+            return;
+        };
+        client.phase = match client.phase {
+            Phase::Head {
+                mut local,
+                mut octets,
+            } => match hear_head(&mut local, &mut octets) {
+                Heard::Nothing => Phase::Head { local, octets },
+                Heard::End => Phase::Over,
+                Heard::Word(Err(status)) => self.turn_away(local, status),
+                Heard::Word(Ok(opening)) => {
+                    let early = octets.split_off(opening.octets.min(octets.len()));
+                    let (phase, set) = self.admit(key, local, early, opening);
+                    client.set = set;
+                    phase
+                }
+            },
+            Phase::Question(asking) => self.question(key, asking),
+            // Only the end of a client that waits is listened for.
+            Phase::Asked(..) | Phase::Waiting(..) => {
+                client.phase.end();
+                Phase::Over
+            }
+            Phase::Leaving { local, octets } => leave(local, octets, &mut self.scratch),
+            Phase::Piping(mut pipe) => {
+                let moved = pipe.work(&mut self.scratch, now);
+                self.board.change(|figures| {
+                    figures.octets_up = figures.octets_up.saturating_add(moved.up);
+                    figures.octets_down = figures.octets_down.saturating_add(moved.down);
+                });
+                if pipe.is_over() {
+                    Phase::Over
+                } else {
+                    Phase::Piping(pipe)
+                }
+            }
+            Phase::Over => Phase::Over,
+        };
+        self.put_back(key, client, now);
+    }
+
+    /// Keeps a client that is not over, with the deadline of its phase.
+    fn put_back(&mut self, key: u64, mut client: Client, now: Duration) {
+        client.deadline = match &client.phase {
+            Phase::Over => return,
+            Phase::Head { .. } | Phase::Question(_) => client.deadline,
+            Phase::Asked(..) | Phase::Waiting(..) | Phase::Piping(_) => None,
+            Phase::Leaving { .. } => client
+                .deadline
+                .or_else(|| Some(now.saturating_add(RELAY_GOODBYE))),
+        };
+        self.clients.insert(key, client);
+    }
+
+    /// Decides on a client's head.
+    fn admit(
+        &mut self,
+        key: u64,
+        local: Local,
+        octets: Vec<u8>,
+        opening: Opening,
+    ) -> (Phase, Option<ExchangeId>) {
+        let Some(up) = self.up.clone() else {
+            return (self.turn_away(local, 503), None);
+        };
+        if opening.is_discovery() {
+            let asking = Asking::start(local, &opening, &octets, &self.door.name);
+            let phase = asking.map_or(Phase::Over, |asking| self.question(key, Box::new(asking)));
+            return (phase, Some(up.id));
+        }
+        let found = self
+            .paths
+            .iter()
+            .find(|(_, uri)| uri.path() == opening.path);
+        let Some((router, uri)) = found else {
+            return (self.turn_away(local, 404), None);
+        };
+        let mark = wanted();
+        let task = Task::Connect {
+            attempt: Attempt {
+                client: key,
+                set: up.id,
+                is_own: *router == up.access.router,
+                wanted: Arc::clone(&mark),
+            },
+            access: up.access,
+            uri: uri.clone(),
+            opening: Box::new(opening),
+        };
+        if !self.dialers.give(task) {
+            return (self.turn_away(local, 503), None);
+        }
+        (Phase::Waiting(Early { local, octets }, mark), Some(up.id))
+    }
+
+    /// Reads a discovery question and has it asked.
+    fn question(&mut self, key: u64, mut asking: Box<Asking>) -> Phase {
+        let router = match asking.hear() {
+            Heard::Nothing => return Phase::Question(asking),
+            Heard::End => return Phase::Over,
+            Heard::Word(None) => return asking.refused(None, "Empty router EUI provided"),
+            Heard::Word(Some(router)) => router,
+        };
+        let Some(up) = &self.up else {
+            return asking.put_off();
+        };
+        if router != up.access.router && !self.gateways.contains(&router) {
+            let text = "this gateway is neither the certificate's nor in relay.gateways";
+            return asking.refused(Some(router), text);
+        }
+        let mark = wanted();
+        let task = Task::Discover {
+            attempt: Attempt {
+                client: key,
+                set: up.id,
+                is_own: router == up.access.router,
+                wanted: Arc::clone(&mark),
+            },
+            access: Proof {
+                router,
+                ..Proof::clone(&up.access)
+            },
+        };
+        if self.dialers.give(task) {
+            Phase::Asked(asking, mark)
+        } else {
+            asking.put_off()
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Acts: what notes and time do to the relay, sets that change and clients that go.
+//!
+//! A new set is used as soon as it is proved; until then the old one is. Connections with an
+//! old set live on until one of their sides ends them.
+
+use core::time::Duration;
+
+use super::{Attempt, InUse, Note, Server};
+use crate::agent::ExchangeId;
+use crate::agent::failure::{Class, Failure};
+use crate::daemon::clock;
+use crate::daemon::holders::relay::client::{Client, Phase};
+use crate::daemon::holders::relay::dialer::{Answer, Task};
+use crate::daemon::holders::relay::local::Local;
+use crate::daemon::holders::relay::pipe::Pipe;
+use crate::daemon::linking::Held;
+use crate::limits::RELAY_OLD_CLIENTS_MAX;
+use crate::wire::eui::Eui64;
+use crate::wire::uri::ServerUri;
+
+impl Server {
+    pub(super) fn take(&mut self, note: Note) {
+        match note {
+            Note::Open { id, access } => self.open(InUse {
+                id,
+                access: access.into(),
+            }),
+            Note::Close { id } => self.close(id),
+            Note::Proved { id, result } => self.proved(id, result),
+            Note::Discovered {
+                attempt,
+                router,
+                result,
+            } => self.discovered(&attempt, router, result),
+            Note::Answered { attempt, result } => self.answered(&attempt, result),
+        }
+    }
+
+    /// Clients that use another set than the one in use.
+    pub(super) fn old(&self) -> impl Iterator<Item = (&u64, &Client)> {
+        let current = self.up.as_ref().map(|up| up.id);
+        self.clients.iter().filter(move |(_, client)| {
+            matches!(client.phase, Phase::Piping(_)) && client.set != current
+        })
+    }
+
+    pub(super) fn turn_away(&self, local: Local, status: u16) -> Phase {
+        self.board.change(|figures| {
+            figures.turned_away = figures.turned_away.saturating_add(1);
+        });
+        Phase::refused(local, status)
+    }
+
+    /// Ends clients whose time is over.
+    pub(super) fn give_up_late(&mut self, now: Duration) {
+        let is_late = |client: &Client| client.due().is_some_and(|due| due <= now);
+        let late: Vec<u64> = self
+            .clients
+            .iter()
+            .filter_map(|(key, client)| is_late(client).then_some(*key))
+            .collect();
+        for key in late {
+            let Some(mut client) = self.clients.remove(&key) else {
+                continue;
+            };
+            if let Phase::Head { local, .. } = client.phase {
+                client.phase = self.turn_away(local, 408);
+                client.deadline = None;
+                self.put_back(key, client, now);
+            } else {
+                client.phase.end();
+            }
+        }
+    }
+
+    fn open(&mut self, set: InUse) {
+        let task = Task::Prove {
+            id: set.id,
+            access: set.access.clone(),
+        };
+        let id = set.id;
+        self.opening = Some(set);
+        if !self.dialers.give(task) {
+            self.opening = None;
+            let text = "no thread could be started for the relay";
+            let failure = Failure::new(Class::Storage, "no_thread", text);
+            self.board.tell(Held::Failed { id, failure });
+        }
+    }
+
+    /// Nothing comes from an attempt any more. Connections of a set that was replaced live
+    /// on; those of the set in use end, because there is none any more.
+    fn close(&mut self, id: ExchangeId) {
+        if self.opening.as_ref().is_some_and(|set| set.id == id) {
+            self.opening = None;
+        }
+        if self.up.as_ref().is_some_and(|set| set.id == id) {
+            self.go_down();
+            for (_, mut client) in core::mem::take(&mut self.clients) {
+                client.phase.end();
+            }
+        }
+    }
+
+    fn proved(&mut self, id: ExchangeId, result: Result<ServerUri, Failure>) {
+        let Some(set) = self.opening.take_if(|set| set.id == id) else {
+            return;
+        };
+        match result {
+            Ok(uri) => {
+                self.paths.insert(set.access.router, uri);
+                self.up = Some(set);
+                self.board
+                    .change(|figures| figures.up_since = Some(clock::since_boot()));
+                self.limit_old();
+                self.board.tell(Held::Connected { id });
+            }
+            Err(failure) => self.board.tell(Held::Failed { id, failure }),
+        }
+    }
+
+    fn discovered(&mut self, attempt: &Attempt, router: Eui64, result: Result<ServerUri, Failure>) {
+        let Some(mut client) = self.clients.remove(&attempt.client) else {
+            return;
+        };
+        let mut lost = None;
+        client.phase = match (client.phase, result) {
+            (Phase::Asked(asking, _), Ok(uri)) => {
+                let phase = asking.found(router, &uri);
+                self.paths.insert(router, uri);
+                phase
+            }
+            (Phase::Asked(asking, _), Err(failure)) => {
+                let phase = if is_outage(&failure) {
+                    asking.put_off()
+                } else {
+                    asking.refused(Some(router), &failure.message)
+                };
+                lost = Some(failure);
+                phase
+            }
+            (other, _) => other,
+        };
+        self.put_back(attempt.client, client, clock::since_boot());
+        self.lose_if_own(attempt, lost);
+    }
+
+    fn answered(&mut self, attempt: &Attempt, result: Result<Answer, Failure>) {
+        let Some(mut client) = self.clients.remove(&attempt.client) else {
+            return;
+        };
+        let mut lost = None;
+        client.phase = match (client.phase, result) {
+            (Phase::Waiting(early, _), Ok(Answer::Open { remote, octets })) => {
+                Pipe::new(early.local, remote, &early.octets, octets)
+                    .map_or(Phase::Over, |pipe| Phase::Piping(Box::new(pipe)))
+            }
+            (Phase::Waiting(early, _), Ok(Answer::Refused { octets, failure })) => {
+                // A request that only this client could have spoilt says nothing of the link.
+                lost = (failure.class != Class::Protocol).then_some(failure);
+                Phase::Leaving {
+                    local: early.local,
+                    octets,
+                }
+            }
+            (Phase::Waiting(early, _), Err(failure)) => {
+                lost = Some(failure);
+                self.turn_away(early.local, 503)
+            }
+            (other, _) => other,
+        };
+        let now = clock::since_boot();
+        self.put_back(attempt.client, client, now);
+        self.lose_if_own(attempt, lost);
+        self.limit_old();
+        self.turn(attempt.client, now);
+    }
+
+    /// What concerns all gateways, or the certificate's own, concerns the link; told once.
+    fn lose_if_own(&mut self, attempt: &Attempt, failure: Option<Failure>) {
+        let concerns = |failure: &Failure| attempt.is_own || is_outage(failure);
+        let Some(failure) = failure.filter(concerns) else {
+            return;
+        };
+        if self.up.as_ref().is_none_or(|up| up.id != attempt.set) {
+            return;
+        }
+        self.go_down();
+        let id = attempt.set;
+        self.board.tell(Held::Closed { id, failure });
+    }
+
+    /// No new connections; whoever waits for one is turned away.
+    fn go_down(&mut self) {
+        self.up = None;
+        self.board.change(|figures| figures.up_since = None);
+        let now = clock::since_boot();
+        for (key, mut client) in core::mem::take(&mut self.clients) {
+            client.phase = client.phase.turned_away();
+            self.put_back(key, client, now);
+        }
+    }
+
+    /// Ends the longest-lived connections with old sets if there are too many.
+    fn limit_old(&mut self) {
+        let old: Vec<u64> = self.old().map(|(key, _)| *key).collect();
+        for key in old
+            .iter()
+            .take(old.len().saturating_sub(RELAY_OLD_CLIENTS_MAX))
+        {
+            if let Some(mut client) = self.clients.remove(key) {
+                client.phase.end();
+            }
+        }
+    }
+}
+
+/// Whether a failure is the LNS's or the network's, whichever gateway meets it.
+const fn is_outage(failure: &Failure) -> bool {
+    match failure.class {
+        Class::Busy
+        | Class::ClientCertRefused
+        | Class::ClockSuspect
+        | Class::Network
+        | Class::NotTls
+        | Class::ServerFault
+        | Class::ServerUntrusted
+        | Class::Storage
+        | Class::TlsNegotiation => true,
+        Class::Configuration
+        | Class::IdentityInvalid
+        | Class::NotAuthorised
+        | Class::NotRegistered
+        | Class::Policy
+        | Class::Protocol => false,
+    }
+}
