@@ -54,8 +54,8 @@ pub const RELOAD_PAUSE: Duration = Duration::from_secs(2);
 /// Octets of an HTTP head that a local client of the relay may send.
 pub const RELAY_HEAD_OCTETS_MAX: usize = 8 * 1024;
 
-/// Octets that the relay passes at a time: one TLS record.
-pub const RELAY_CHUNK_OCTETS: usize = 16 * 1024;
+/// Octets that the relay passes at a time: two TLS records; rustls takes 64 KiB at most.
+pub const RELAY_CHUNK_OCTETS: usize = 32 * 1024;
 
 /// Local clients served at a time; each needs two descriptors.
 pub const RELAY_CLIENTS_MAX: usize = 1024;

@@ -2,7 +2,6 @@
 //! gateways that may.
 
 #![cfg(feature = "daemon")]
-#![expect(clippy::unwrap_used, reason = "a test ends when its set-up fails")]
 
 use mtls_lab::device::EUI;
 use mtls_lab::lns::Fault;

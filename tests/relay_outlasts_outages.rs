@@ -3,7 +3,6 @@
 
 #![cfg(feature = "daemon")]
 #![expect(
-    clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "a test ends when its set-up fails, and looks at files"
 )]

@@ -6,6 +6,7 @@
 
 #![cfg(feature = "daemon")]
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "a test ends when its set-up fails, and names its programs"

@@ -21,7 +21,8 @@ use tungstenite::{Error, Message, WebSocket};
 
 use super::head::{Opening, refusal};
 use super::local::Local;
-use super::pipe::{Pipe, flush};
+use super::pipe::Pipe;
+use super::remote::flush;
 use crate::agent::ExchangeId;
 use crate::wire::eui::Eui64;
 use crate::wire::lns::ANSWER_OCTETS_MAX;

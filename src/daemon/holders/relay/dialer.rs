@@ -14,7 +14,7 @@ use nix::sys::socket::sockopt::{KeepAlive, TcpKeepCount, TcpKeepIdle, TcpKeepInt
 use tungstenite::http::{HeaderName, HeaderValue, Response};
 
 use super::head::Opening;
-use super::pipe::Remote;
+use super::remote::Remote;
 use super::serve::{Attempt, Note, Notes};
 use crate::agent::ExchangeId;
 use crate::agent::evidence::Stage;

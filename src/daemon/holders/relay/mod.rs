@@ -15,6 +15,7 @@ mod dialer;
 mod head;
 mod local;
 mod pipe;
+mod remote;
 mod serve;
 
 use core::time::Duration;

@@ -8,28 +8,17 @@
 //! What waits is freed as soon as it is sent; `reference/perf.md` section 2.
 
 use core::time::Duration;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::poll::PollFlags;
-use rustls::ClientConnection;
 
 use super::local::Local;
+use super::remote::{Remote, Scratch, Seen, flush, send_or_keep};
 use crate::limits::{RELAY_GOODBYE, RELAY_HALF_OPEN};
 
 /// Chunks passed each way before others get their turn.
 const TURN_CHUNKS: u32 = 16;
-
-/// An open connection to the LNS, not blocking.
-#[derive(Debug)]
-pub(super) struct Remote {
-    socket: TcpStream,
-    tls: Option<Box<ClientConnection>>,
-    /// Only without TLS: what the socket did not take.
-    waiting: Vec<u8>,
-    is_broken: bool,
-}
 
 /// A local client and its LNS connection.
 #[derive(Debug)]
@@ -60,77 +49,6 @@ pub(super) struct Moved {
     pub(super) down: u64,
 }
 
-impl Remote {
-    pub(super) fn new(socket: TcpStream, tls: Option<Box<ClientConnection>>) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self {
-            socket,
-            tls,
-            waiting: Vec::new(),
-            is_broken: false,
-        })
-    }
-
-    fn has_waiting(&self) -> bool {
-        match &self.tls {
-            Some(tls) => tls.wants_write(),
-            None => !self.waiting.is_empty(),
-        }
-    }
-
-    /// Takes all of a chunk; only to be called when nothing waits.
-    fn push(&mut self, octets: &[u8]) -> io::Result<()> {
-        match &mut self.tls {
-            Some(tls) => tls.writer().write_all(octets),
-            None => send_or_keep(&mut self.socket, octets, &mut self.waiting),
-        }
-    }
-
-    /// Sends what waits, as far as the socket takes it.
-    fn send(&mut self) -> io::Result<()> {
-        let Some(tls) = &mut self.tls else {
-            return flush(&mut self.socket, &mut self.waiting);
-        };
-        while tls.wants_write() {
-            match tls.write_tls(&mut self.socket) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what the LNS said; 0 is its end, "would block" means that nothing new is there.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else {
-            return self.socket.read(buffer);
-        };
-        loop {
-            match tls.reader().read(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return result,
-            }
-            if self.is_broken {
-                return Err(ErrorKind::InvalidData.into());
-            }
-            tls.read_tls(&mut self.socket)?;
-            // What came before a broken record is still good: it is read on the next round.
-            self.is_broken = tls.process_new_packets().is_err();
-        }
-    }
-
-    /// Says that nothing more will be sent.
-    fn finish(&mut self) {
-        match &mut self.tls {
-            Some(tls) => tls.send_close_notify(),
-            None => drop(self.socket.shutdown(Shutdown::Write)),
-        }
-    }
-}
-
 impl Pipe {
     /// Joins both. `to_remote` is what the client sent too early, `to_local` the LNS's head
     /// and what came with it.
@@ -158,7 +76,7 @@ impl Pipe {
     }
 
     /// Passes what can be passed now, both ways.
-    pub(super) fn work(&mut self, scratch: &mut [u8], now: Duration) -> Moved {
+    pub(super) fn work(&mut self, scratch: &mut Scratch, now: Duration) -> Moved {
         self.is_hungry = false;
         let down = self.pass_down(scratch);
         let up = self.pass_up(scratch);
@@ -232,14 +150,14 @@ impl Pipe {
     }
 
     pub(super) fn remote_fd(&self) -> BorrowedFd<'_> {
-        self.remote.socket.as_fd()
+        self.remote.as_fd()
     }
 
     const fn is_half_open(&self) -> bool {
         self.has_local_ended || self.has_remote_ended
     }
 
-    fn pass_up(&mut self, scratch: &mut [u8]) -> u64 {
+    fn pass_up(&mut self, scratch: &mut Scratch) -> u64 {
         let mut passed: u64 = 0;
         for _ in 0..TURN_CHUNKS {
             if !self.is_remote_deaf && self.remote.send().is_err() {
@@ -252,27 +170,36 @@ impl Pipe {
                 self.tell_remote();
                 return passed;
             }
-            match self.local.read(scratch) {
-                Ok(0) => self.has_local_ended = true,
-                Ok(_) if self.is_remote_deaf => {}
+            let seen = match self.local.read(&mut scratch.plain) {
                 Ok(amount) => {
-                    let octets = scratch.get(..amount).unwrap_or_default();
-                    self.is_remote_deaf = self.remote.push(octets).is_err();
-                    passed = passed.saturating_add(amount as u64);
+                    let octets = scratch.plain.get(..amount).unwrap_or_default();
+                    if !self.is_remote_deaf {
+                        self.is_remote_deaf = self.remote.push(octets).is_err();
+                        passed = passed.saturating_add(amount as u64);
+                    }
+                    Seen::of(amount, scratch.plain.len())
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return passed,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => Seen::Full,
                 Err(_) => {
-                    self.has_local_ended = true;
                     self.is_local_gone = true;
+                    Seen::End
                 }
+            };
+            self.has_local_ended = seen == Seen::End;
+            if seen == Seen::All {
+                // The next poll tells of more; asking now would mostly be in vain.
+                if !self.is_remote_deaf && self.remote.send().is_err() {
+                    self.is_remote_deaf = true;
+                }
+                return passed;
             }
         }
         self.is_hungry = true;
         passed
     }
 
-    fn pass_down(&mut self, scratch: &mut [u8]) -> u64 {
+    fn pass_down(&mut self, scratch: &mut Scratch) -> u64 {
         let mut passed: u64 = 0;
         for _ in 0..TURN_CHUNKS {
             if self.is_local_gone {
@@ -290,16 +217,19 @@ impl Pipe {
                 }
                 return passed;
             }
-            match self.remote.read(scratch) {
-                Ok(0) => self.has_remote_ended = true,
-                // Nobody is left to hear it; what the client had said still goes up.
-                Ok(_) if self.is_local_gone => {}
-                Ok(amount) => {
-                    let octets = scratch.get(..amount).unwrap_or_default();
-                    let sent = send_or_keep(&mut self.local, octets, &mut self.waiting);
-                    self.is_local_gone = sent.is_err();
-                    passed = passed.saturating_add(amount as u64);
+            let (local, waiting) = (&mut self.local, &mut self.waiting);
+            let is_gone = &mut self.is_local_gone;
+            let read = self.remote.read(scratch, |octets| {
+                // Nobody may be left to hear it; what the client had said still goes up.
+                if !*is_gone {
+                    passed = passed.saturating_add(octets.len() as u64);
+                    *is_gone = send_or_keep(local, octets, waiting).is_err();
                 }
+            });
+            match read {
+                Ok(Seen::End) => self.has_remote_ended = true,
+                Ok(Seen::All) => return passed,
+                Ok(Seen::Full) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return passed,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => {
@@ -321,31 +251,4 @@ impl Pipe {
             }
         }
     }
-}
-
-/// Sends a chunk and keeps what was not taken.
-fn send_or_keep(socket: &mut impl Write, octets: &[u8], waiting: &mut Vec<u8>) -> io::Result<()> {
-    let mut rest = octets;
-    while !rest.is_empty() {
-        match socket.write(rest) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(amount) => rest = rest.get(amount..).unwrap_or_default(),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                waiting.extend_from_slice(rest);
-                return Ok(());
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Sends what waits, as far as it is taken; an empty buffer is given back.
-pub(super) fn flush(socket: &mut impl Write, waiting: &mut Vec<u8>) -> io::Result<()> {
-    if !waiting.is_empty() {
-        let octets = core::mem::take(waiting);
-        send_or_keep(socket, &octets, waiting)?;
-    }
-    Ok(())
 }

@@ -18,13 +18,12 @@ use super::client::{Asking, Client, Early, Heard, Phase, hear_head, leave};
 use super::dialer::{Answer, Dialers, Task, wanted};
 use super::head::Opening;
 use super::local::{Door, Local};
+use super::remote::Scratch;
 use crate::agent::ExchangeId;
 use crate::agent::failure::Failure;
 use crate::daemon::clock;
 use crate::daemon::discovery::Proof;
-use crate::limits::{
-    RELAY_ACCEPT_PAUSE, RELAY_CHUNK_OCTETS, RELAY_CLIENTS_MAX, RELAY_GOODBYE, RELAY_PATIENCE,
-};
+use crate::limits::{RELAY_ACCEPT_PAUSE, RELAY_CLIENTS_MAX, RELAY_GOODBYE, RELAY_PATIENCE};
 use crate::wire::eui::Eui64;
 use crate::wire::uri::ServerUri;
 
@@ -102,7 +101,7 @@ pub(super) struct Server {
     clients: BTreeMap<u64, Client>,
     next: u64,
     accept_at: Option<Duration>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
 }
 
 impl Server {
@@ -132,7 +131,7 @@ impl Server {
             clients: BTreeMap::new(),
             next: 0,
             accept_at: None,
-            scratch: vec![0; RELAY_CHUNK_OCTETS],
+            scratch: Scratch::new(),
         };
         Ok((server, notes))
     }
@@ -256,7 +255,7 @@ impl Server {
                 client.phase.end();
                 Phase::Over
             }
-            Phase::Leaving { local, octets } => leave(local, octets, &mut self.scratch),
+            Phase::Leaving { local, octets } => leave(local, octets, &mut self.scratch.plain),
             Phase::Piping(mut pipe) => {
                 let moved = pipe.work(&mut self.scratch, now);
                 self.board.change(|figures| {

@@ -1,0 +1,201 @@
+//! Acts: the LNS's side of a relayed connection, TLS or plain, never blocking.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustls::ClientConnection;
+
+use crate::limits::RELAY_CHUNK_OCTETS;
+
+/// An open connection to the LNS, not blocking.
+#[derive(Debug)]
+pub(super) struct Remote {
+    socket: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+    /// Only without TLS: what the socket did not take.
+    waiting: Vec<u8>,
+}
+
+/// Room for one chunk each way, shared by all connections.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    pub(super) plain: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        Self {
+            plain: vec![0; RELAY_CHUNK_OCTETS],
+            sealed: vec![0; RELAY_CHUNK_OCTETS],
+        }
+    }
+}
+
+/// What one reading showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// The buffer was filled: there may be more.
+    Full,
+    /// All that was there.
+    All,
+    /// The end.
+    End,
+}
+
+impl Seen {
+    pub(super) const fn of(amount: usize, room: usize) -> Self {
+        match amount {
+            0 => Self::End,
+            _ if amount < room => Self::All,
+            _ => Self::Full,
+        }
+    }
+}
+
+impl Remote {
+    pub(super) fn new(socket: TcpStream, tls: Option<Box<ClientConnection>>) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket,
+            tls,
+            waiting: Vec::new(),
+        })
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        match &self.tls {
+            Some(tls) => tls.wants_write(),
+            None => !self.waiting.is_empty(),
+        }
+    }
+
+    /// Takes all of a chunk; only to be called when nothing waits.
+    pub(super) fn push(&mut self, octets: &[u8]) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => tls.writer().write_all(octets),
+            None => send_or_keep(&mut self.socket, octets, &mut self.waiting),
+        }
+    }
+
+    /// Sends what waits, as far as the socket takes it.
+    pub(super) fn send(&mut self) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else {
+            return flush(&mut self.socket, &mut self.waiting);
+        };
+        while tls.wants_write() {
+            match tls.write_tls(&mut self.socket) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once and gives what the LNS said to `sink`. rustls itself would read 4 KiB at a
+    /// time, four calls for a record.
+    pub(super) fn read(
+        &mut self,
+        scratch: &mut Scratch,
+        mut sink: impl FnMut(&[u8]),
+    ) -> io::Result<Seen> {
+        let Some(tls) = &mut self.tls else {
+            let amount = self.socket.read(&mut scratch.plain)?;
+            sink(scratch.plain.get(..amount).unwrap_or_default());
+            return Ok(Seen::of(amount, scratch.plain.len()));
+        };
+        // What came with the handshake or the head.
+        if drain(tls, &mut scratch.plain, &mut sink)? {
+            return Ok(Seen::End);
+        }
+        let amount = self.socket.read(&mut scratch.sealed)?;
+        let seen = Seen::of(amount, scratch.sealed.len());
+        let mut rest = scratch.sealed.get(..amount).unwrap_or_default();
+        loop {
+            // Nothing left to read is how rustls hears of the end.
+            tls.read_tls(&mut rest)?;
+            let is_sound = tls.process_new_packets().is_ok();
+            // What came before a broken record is still good.
+            let has_ended = drain(tls, &mut scratch.plain, &mut sink)?;
+            if !is_sound {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            if has_ended {
+                return Ok(Seen::End);
+            }
+            if rest.is_empty() {
+                return Ok(seen);
+            }
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub(super) fn finish(&mut self) {
+        match &mut self.tls {
+            Some(tls) => tls.send_close_notify(),
+            None => drop(self.socket.shutdown(Shutdown::Write)),
+        }
+    }
+}
+
+impl AsFd for Remote {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Gives all that is decrypted to `sink`; `true` at the end.
+fn drain(
+    tls: &mut ClientConnection,
+    plain: &mut [u8],
+    sink: &mut impl FnMut(&[u8]),
+) -> io::Result<bool> {
+    loop {
+        match tls.reader().read(plain) {
+            Ok(0) => return Ok(true),
+            Ok(amount) => sink(plain.get(..amount).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Sends a chunk and keeps what was not taken.
+pub(super) fn send_or_keep(
+    socket: &mut impl Write,
+    octets: &[u8],
+    waiting: &mut Vec<u8>,
+) -> io::Result<()> {
+    if !waiting.is_empty() {
+        // The order counts: what waits goes first.
+        waiting.extend_from_slice(octets);
+        return Ok(());
+    }
+    let mut rest = octets;
+    while !rest.is_empty() {
+        match socket.write(rest) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(amount) => rest = rest.get(amount..).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                waiting.extend_from_slice(rest);
+                return Ok(());
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Sends what waits, as far as it is taken; an empty buffer is given back.
+pub(super) fn flush(socket: &mut impl Write, waiting: &mut Vec<u8>) -> io::Result<()> {
+    if !waiting.is_empty() {
+        let octets = core::mem::take(waiting);
+        send_or_keep(socket, &octets, waiting)?;
+    }
+    Ok(())
+}
