@@ -47,7 +47,7 @@ pub struct Settings {
     pub poll_unconfigured: Duration,
     /// Whether a set must prove itself to the LNS before it is committed.
     pub prove: bool,
-    /// The first retry after a transport failure falls anywhere in here; 60 s by default.
+    /// The first retry after a transport failure falls anywhere in here; 120 s by default.
     pub first_retry_spread: Duration,
     /// Longest delay of the first contact after boot; 30 s by default.
     pub boot_delay_max: Duration,
@@ -78,7 +78,7 @@ impl Default for Settings {
             poll: Duration::from_secs(24 * 60 * 60),
             poll_unconfigured: Duration::from_secs(15 * 60),
             prove: true,
-            first_retry_spread: Duration::from_secs(60),
+            first_retry_spread: Duration::from_secs(120),
             boot_delay_max: Duration::from_secs(30),
         }
     }
