@@ -74,7 +74,7 @@ const ROWS: &[Row] = &[
     row(
         "status",
         Command::Status,
-        &["--config", "--json"],
+        &["--config", "--json", "--metrics", "--watch"],
         "show what the running agent does",
     ),
     row(
@@ -116,6 +116,10 @@ pub struct Invocation {
     pub config: Option<PathBuf>,
     /// Whether a script reads the output.
     pub is_json: bool,
+    /// Whether Prometheus reads the output.
+    pub is_metrics: bool,
+    /// Whether the output is repeated.
+    pub is_watch: bool,
 }
 
 impl Invocation {
@@ -142,6 +146,8 @@ impl Invocation {
             command: row.command,
             config: None,
             is_json: false,
+            is_metrics: false,
+            is_watch: false,
         };
         while let Some(argument) = rest.next() {
             let (option, value) = match argument.split_once('=') {
@@ -170,8 +176,13 @@ impl Invocation {
                 }
                 (option, Some(_)) => return Err(format!("{option} takes no value")),
                 ("--json", None) => invocation.is_json = true,
+                ("--metrics", None) => invocation.is_metrics = true,
+                ("--watch", None) => invocation.is_watch = true,
                 _ => {}
             }
+        }
+        if invocation.is_json && invocation.is_metrics {
+            return Err("--json and --metrics are two forms of the same; give one".to_owned());
         }
         Ok(invocation)
     }
@@ -232,6 +243,14 @@ mod tests {
                 .unwrap_err()
                 .contains("takes no value")
         );
+    }
+
+    #[test]
+    fn a_status_has_one_form_and_may_be_repeated() {
+        let invocation = parse("status --watch --metrics").unwrap();
+        assert!(invocation.is_watch && invocation.is_metrics && !invocation.is_json);
+        let complaint = parse("status --json --metrics").unwrap_err();
+        assert!(complaint.contains("give one"), "{complaint}");
     }
 
     #[test]

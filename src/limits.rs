@@ -51,6 +51,9 @@ pub const SOCKET_PATIENCE: Duration = Duration::from_secs(1);
 /// Soonest reload after the one before: a storm of SIGHUP or file events is one reload.
 pub const RELOAD_PAUSE: Duration = Duration::from_secs(2);
 
+/// Soonest rewrite of the file of metrics: as often as a scraper looks.
+pub const TEXTFILE_PAUSE: Duration = Duration::from_secs(15);
+
 const fn decimal(octets: &[u8], otherwise: u64) -> u64 {
     let mut number: u64 = 0;
     let mut rest = octets;

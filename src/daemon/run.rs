@@ -15,11 +15,13 @@ use super::compose;
 use super::holders;
 use super::keeping::prepare_data_dir;
 use super::linking::Linking;
+use super::metrics;
 use super::notify::Notifier;
 use super::overview::overview;
 use super::service::Service;
 use super::signals::Signals;
 use super::sockets::{Sockets, Verb};
+use super::textfile::Textfile;
 use super::updating::Updating;
 use super::watch::Watch;
 use super::worker::Worker;
@@ -69,6 +71,7 @@ pub fn run(
         reload_at: None,
         alive_at: None,
         updating: Updating::default(),
+        textfile: Textfile::default(),
         config_path: config_path.to_owned(),
     };
     runner.notifier.ready();
@@ -87,6 +90,7 @@ struct Runner {
     reload_at: Option<Duration>,
     alive_at: Option<Duration>,
     updating: Updating,
+    textfile: Textfile,
     config_path: PathBuf,
 }
 
@@ -184,12 +188,20 @@ impl Runner {
             .deadline()
             .map(|deadline| deadline.at.since_boot());
         let update = self.updating.look_again_at();
+        let textfile = self.textfile.look_again_at();
         let link = self.linking.as_ref().and_then(Linking::deadline);
         let link = link.map(|deadline| deadline.at.since_boot());
-        let due = [machine, link, self.reload_at, self.alive_at, update]
-            .into_iter()
-            .flatten()
-            .min();
+        let due = [
+            machine,
+            link,
+            self.reload_at,
+            self.alive_at,
+            update,
+            textfile,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         let Some(due) = due else {
             return PollTimeout::NONE;
         };
@@ -233,6 +245,11 @@ impl Runner {
                 .start(&self.service.config().cups.update_command, &update);
         }
         self.updating.look(now);
+        let (service, linking) = (&self.service, self.linking.as_ref());
+        self.textfile
+            .look(service.config().textfile.as_deref(), now, || {
+                metrics::render(&overview(service, linking))
+            });
     }
 
     /// Tells the link what happened, or lets its holder tell. What it wants is done.
