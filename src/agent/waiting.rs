@@ -16,8 +16,10 @@ pub(super) const EXCHANGE_PATIENCE: Duration = Duration::from_secs(5 * 60);
 pub(super) const STORE_PATIENCE: Duration = Duration::from_secs(60);
 /// How often an unusable identity is looked at again when nothing else says so.
 pub(super) const IDENTITY_RECHECK: Duration = Duration::from_secs(60 * 60);
-/// Spread of the first ask after the identity was mended.
+/// Spread of the first ask after the identity was mended or the network came up.
 pub(super) const SOON: Duration = Duration::from_secs(5);
+/// Least distance between asks that a network causes which came up.
+pub(super) const NETWORK_PAUSE: Duration = Duration::from_secs(60);
 /// Least distance between asks that the LNS link causes.
 pub(super) const LINK_REFRESH: Duration = Duration::from_secs(5 * 60);
 /// No refusal is tried again sooner: 15 min less 20 %.
@@ -108,6 +110,8 @@ pub enum Reason {
     IdentityChanged,
     /// The identity is looked at again.
     IdentityRecheck,
+    /// The network came up after a failure.
+    Network,
     /// The usual poll.
     Poll,
     /// A staged set is proved again.
@@ -135,6 +139,7 @@ impl Reason {
             Self::FirstContact => "first_contact",
             Self::IdentityChanged => "identity_changed",
             Self::IdentityRecheck => "identity_recheck",
+            Self::Network => "network",
             Self::Poll => "poll",
             Self::ProveAgain => "prove_again",
             Self::Refusal => "refusal",

@@ -11,6 +11,7 @@ pub mod http;
 pub mod keeping;
 pub mod linking;
 pub mod metrics;
+mod netlink;
 pub mod notify;
 pub mod once;
 mod overview;

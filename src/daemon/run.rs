@@ -16,6 +16,7 @@ use super::holders;
 use super::keeping::prepare_data_dir;
 use super::linking::Linking;
 use super::metrics;
+use super::netlink::Network;
 use super::notify::Notifier;
 use super::overview::overview;
 use super::service::Service;
@@ -68,6 +69,7 @@ pub fn run(
         service,
         sockets,
         notifier: Notifier::from_environment(),
+        network: Network::start(),
         reload_at: None,
         alive_at: None,
         updating: Updating::default(),
@@ -87,6 +89,7 @@ struct Runner {
     sockets: Option<Sockets>,
     watch: Option<Watch>,
     notifier: Notifier,
+    network: Option<Network>,
     reload_at: Option<Duration>,
     alive_at: Option<Duration>,
     updating: Updating,
@@ -107,6 +110,7 @@ struct Ready {
     status: bool,
     control: bool,
     files: bool,
+    network: bool,
 }
 
 impl Runner {
@@ -131,6 +135,11 @@ impl Runner {
                 self.reload_at
                     .get_or_insert(clock::since_boot().saturating_add(RELOAD_PAUSE));
             }
+            if ready.network {
+                if let Some(network) = &mut self.network {
+                    network.listen(clock::since_boot());
+                }
+            }
             if ready.worker {
                 drain(wake);
                 while let Some(done) = self.service.worker().take() {
@@ -150,7 +159,7 @@ impl Runner {
 
     /// Waits for the first descriptor or the first deadline.
     fn wait(&self, wake: &UnixStream, signals: &Signals) -> Ready {
-        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(6);
+        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(7);
         fds.push(readable(signals.stop.as_fd()));
         fds.push(readable(signals.hangup.as_fd()));
         fds.push(readable(wake.as_fd()));
@@ -162,6 +171,10 @@ impl Runner {
         let watch_at = fds.len();
         if let Some(watch) = &self.watch {
             fds.push(readable(watch.as_fd()));
+        }
+        let network_at = fds.len();
+        if let Some(network) = &self.network {
+            fds.push(readable(network.as_fd()));
         }
         if poll(&mut fds, self.patience()).is_err() {
             return Ready::default();
@@ -178,6 +191,7 @@ impl Runner {
             status: self.sockets.is_some() && is_ready(sockets_at),
             control: self.sockets.is_some() && is_ready(sockets_at.saturating_add(1)),
             files: self.watch.is_some() && is_ready(watch_at),
+            network: self.network.is_some() && is_ready(network_at),
         }
     }
 
@@ -188,6 +202,7 @@ impl Runner {
             .deadline()
             .map(|deadline| deadline.at.since_boot());
         let update = self.updating.look_again_at();
+        let network = self.network.as_ref().and_then(Network::due_at);
         let textfile = self.textfile.look_again_at();
         let link = self.linking.as_ref().and_then(Linking::deadline);
         let link = link.map(|deadline| deadline.at.since_boot());
@@ -198,6 +213,7 @@ impl Runner {
             self.alive_at,
             update,
             textfile,
+            network,
         ]
         .into_iter()
         .flatten()
@@ -229,6 +245,11 @@ impl Runner {
                 self.notifier.alive();
                 self.alive_at = Some(now.saturating_add(every));
             }
+        }
+        let network = self.network.as_mut();
+        if network.is_some_and(|network| network.take_due(now)) {
+            self.service.tell(Event::NetworkChanged);
+            self.tell_link(Some(LinkEvent::NetworkChanged));
         }
         let set = self.service.current().map(|set| SetId(set.number.0));
         self.tell_link(Some(LinkEvent::SetChanged { set }));
