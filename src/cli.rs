@@ -79,7 +79,7 @@ const ROWS: &[Row] = &[
     row(
         "status",
         Command::Status,
-        &["--config", "--json"],
+        &["--config", "--json", "--metrics", "--watch"],
         "show what the running agent does",
     ),
     row(
@@ -132,6 +132,10 @@ pub struct Invocation {
     pub is_json: bool,
     /// What followed without a name.
     pub operands: Vec<String>,
+    /// Whether Prometheus reads the output.
+    pub is_metrics: bool,
+    /// Whether the output is repeated.
+    pub is_watch: bool,
 }
 
 impl Invocation {
@@ -159,6 +163,8 @@ impl Invocation {
             config: None,
             is_json: false,
             operands: Vec::new(),
+            is_metrics: false,
+            is_watch: false,
         };
         while let Some(argument) = rest.next() {
             let (option, value) = match argument.split_once('=') {
@@ -191,11 +197,16 @@ impl Invocation {
                 }
                 (option, Some(_)) => return Err(format!("{option} takes no value")),
                 ("--json", None) => invocation.is_json = true,
+                ("--metrics", None) => invocation.is_metrics = true,
+                ("--watch", None) => invocation.is_watch = true,
                 _ => {}
             }
         }
         if invocation.operands.is_empty() && !row.operands.is_empty() {
             return Err(format!("{} needs {}", row.name, row.operands));
+        }
+        if invocation.is_json && invocation.is_metrics {
+            return Err("--json and --metrics are two forms of the same; give one".to_owned());
         }
         Ok(invocation)
     }
@@ -264,6 +275,14 @@ mod tests {
         assert_eq!(invocation.operands, ["40aa", "868100000", "5"]);
         assert!(parse("uplink").unwrap_err().contains("needs HEX"));
         assert!(parse("refresh 40aa").unwrap_err().contains("does not take"));
+    }
+
+    #[test]
+    fn a_status_has_one_form_and_may_be_repeated() {
+        let invocation = parse("status --watch --metrics").unwrap();
+        assert!(invocation.is_watch && invocation.is_metrics && !invocation.is_json);
+        let complaint = parse("status --json --metrics").unwrap_err();
+        assert!(complaint.contains("give one"), "{complaint}");
     }
 
     #[test]

@@ -87,6 +87,24 @@ pub const RELAY_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// When a client that was turned away may come back, seconds: as often as station does.
 pub const RELAY_RETRY_S: u32 = 10;
 
+/// Soonest rewrite of the file of metrics: as often as a scraper looks.
+pub const TEXTFILE_PAUSE: Duration = Duration::from_secs(15);
+
+/// Octets of one datagram of the kernel's news: what it puts into one at most.
+pub const NETLINK_OCTETS_MAX: usize = 8 * 1024;
+
+/// Datagrams of such news read at a time: a flood must not keep the loop from its work.
+pub const NETLINK_DATAGRAMS_MAX: usize = 64;
+
+/// Interfaces whose state is remembered.
+pub const NETLINK_INTERFACES_MAX: usize = 256;
+
+/// News of the network are gathered for so long: link, address and route come together.
+pub const NETWORK_SETTLE: Duration = Duration::from_secs(1);
+
+/// Soonest telling after the one before: a loose plug must not become a storm of tries.
+pub const NETWORK_PAUSE: Duration = Duration::from_secs(10);
+
 const fn decimal(octets: &[u8], otherwise: u64) -> u64 {
     let mut number: u64 = 0;
     let mut rest = octets;

@@ -1,6 +1,6 @@
 //! Parses the arguments, calls the library, turns an error into an exit code.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -37,7 +37,7 @@ fn carry_out(invocation: &Invocation) -> u8 {
         Command::Check => checked(invocation),
         Command::Run => running(invocation),
         Command::Once => one_cycle(invocation),
-        Command::Status => show::status(invocation, load).map_or_else(fail, |text| print(&text)),
+        Command::Status => showing(invocation),
         Command::Credentials => {
             show::credentials(invocation, load).map_or_else(fail, |text| print(&text))
         }
@@ -115,6 +115,19 @@ fn uplink(invocation: &Invocation) -> u8 {
             USAGE
         }
     }
+}
+
+fn showing(invocation: &Invocation) -> u8 {
+    let mut out = io::stdout();
+    let done = if invocation.is_watch {
+        let is_terminal = out.is_terminal();
+        show::watch(invocation, load, &mut out, is_terminal)
+    } else {
+        show::status(invocation, load).map(|text| {
+            print(&text);
+        })
+    };
+    done.map_or_else(fail, |()| 0)
 }
 
 fn given(invocation: &Invocation, verb: &sockets::Verb) -> u8 {

@@ -117,6 +117,8 @@ pub enum Event {
         /// All of them.
         settings: Settings,
     },
+    /// An interface or a default route came up.
+    NetworkChanged,
     /// CUPS shall be asked now.
     RefreshRequested {
         /// Who wants it.

@@ -46,7 +46,7 @@ pub enum Class {
 /// How a class of failure waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting {
-    /// First U(0, 60 s), then equal jitter doubling from 60 s to 300 s.
+    /// First U(0, 120 s), then equal jitter doubling from 60 s to 300 s.
     Transport,
     /// 15 min doubling to 6 h, +-20 %.
     Refusal,

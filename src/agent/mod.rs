@@ -30,6 +30,7 @@ pub mod failure;
 mod identity;
 pub mod link;
 mod moment;
+mod network;
 mod proving;
 mod random;
 pub mod refusal;
@@ -80,6 +81,7 @@ pub struct Agent {
     /// When to ask CUPS next.
     ask: Deadline,
     asks: Backoff,
+    hurry: network::Hurry,
     /// Whether the running cycle asked CUPS; otherwise its outcome says nothing about CUPS.
     asked: bool,
     last_ask: Option<Moment>,
@@ -138,6 +140,7 @@ impl Agent {
                 reason: Reason::FirstContact,
             },
             asks: Backoff::default(),
+            hurry: network::Hurry::default(),
             asked: false,
             last_ask: None,
             refused_until: Moment::default(),
@@ -215,6 +218,7 @@ impl Agent {
             (_, Event::Stopping) => self.stop(out),
             (_, Event::Reconfigured { settings }) => self.reconfigured(settings),
             (_, Event::RefreshRequested { by }) => self.refresh_requested(by, out),
+            (_, Event::NetworkChanged) => self.network_changed(),
             (_, Event::IdentityLoaded) => self.identity_loaded(out),
             (_, Event::IdentityUnusable { failure }) => self.identity_unusable(failure, out),
             (_, Event::IdentityLoadFailed { failure }) => self.identity_kept(failure, out),

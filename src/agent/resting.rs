@@ -143,7 +143,7 @@ impl Agent {
             By::Link
                 if matches!(
                     self.ask.reason,
-                    Reason::Clock | Reason::Refusal | Reason::Retry
+                    Reason::Clock | Reason::Network | Reason::Refusal | Reason::Retry
                 ) =>
             {
                 return;
@@ -219,6 +219,7 @@ impl Agent {
             at: self.now.plus(wait),
             reason,
         };
+        self.hurry.heed(failure, self.ask.at);
         if self.identity_fresh && reason == Reason::Refusal {
             self.plan_soon();
         }

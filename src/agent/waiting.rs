@@ -16,8 +16,10 @@ pub(super) const EXCHANGE_PATIENCE: Duration = Duration::from_secs(5 * 60);
 pub(super) const STORE_PATIENCE: Duration = Duration::from_secs(60);
 /// How often an unusable identity is looked at again when nothing else says so.
 pub(super) const IDENTITY_RECHECK: Duration = Duration::from_secs(60 * 60);
-/// Spread of the first ask after the identity was mended.
+/// Spread of the first ask after the identity was mended or the network came up.
 pub(super) const SOON: Duration = Duration::from_secs(5);
+/// Least distance between asks that a network causes which came up.
+pub(super) const NETWORK_PAUSE: Duration = Duration::from_secs(60);
 /// Least distance between asks that the LNS link causes.
 pub(super) const LINK_REFRESH: Duration = Duration::from_secs(5 * 60);
 /// No refusal is tried again sooner: 15 min less 20 %.
@@ -47,7 +49,7 @@ pub struct Settings {
     pub poll_unconfigured: Duration,
     /// Whether a set must prove itself to the LNS before it is committed.
     pub prove: bool,
-    /// The first retry after a transport failure falls anywhere in here; 60 s by default.
+    /// The first retry after a transport failure falls anywhere in here; 120 s by default.
     pub first_retry_spread: Duration,
     /// Longest delay of the first contact after boot; 30 s by default.
     pub boot_delay_max: Duration,
@@ -78,7 +80,7 @@ impl Default for Settings {
             poll: Duration::from_secs(24 * 60 * 60),
             poll_unconfigured: Duration::from_secs(15 * 60),
             prove: true,
-            first_retry_spread: Duration::from_secs(60),
+            first_retry_spread: Duration::from_secs(120),
             boot_delay_max: Duration::from_secs(30),
         }
     }
@@ -108,6 +110,8 @@ pub enum Reason {
     IdentityChanged,
     /// The identity is looked at again.
     IdentityRecheck,
+    /// The network came up after a failure.
+    Network,
     /// The usual poll.
     Poll,
     /// A staged set is proved again.
@@ -135,6 +139,7 @@ impl Reason {
             Self::FirstContact => "first_contact",
             Self::IdentityChanged => "identity_changed",
             Self::IdentityRecheck => "identity_recheck",
+            Self::Network => "network",
             Self::Poll => "poll",
             Self::ProveAgain => "prove_again",
             Self::Refusal => "refusal",

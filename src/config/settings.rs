@@ -199,7 +199,7 @@ pub const SETTINGS: &[Setting] = &[
     usual(
         "network.connect_s",
         Kind::Number(1, 300),
-        "20",
+        "60",
         "Seconds for connection and TLS handshake.",
     ),
     usual(
@@ -223,7 +223,7 @@ pub const SETTINGS: &[Setting] = &[
     usual(
         "wait.retry_s_max",
         Kind::Number(1, 3600),
-        "60",
+        "120",
         "Longest random delay of the first retry.",
     ),
     usual(

@@ -19,6 +19,7 @@ pub(super) fn overview(service: &Service, linking: Option<&Linking>) -> Value {
             "issuer": facts.issuer,
             "key": facts.key.to_string(),
             "expires_in_days": left_s / 86_400,
+            "expires_in_s": left_s,
             "warnings": standing.identity.warnings.iter().map(|w| w.text.clone()).collect::<Vec<_>>(),
             "clock_sane": standing.time.is_sane(),
         })

@@ -15,11 +15,14 @@ use super::compose;
 use super::holders;
 use super::keeping::prepare_data_dir;
 use super::linking::Linking;
+use super::metrics;
+use super::netlink::Network;
 use super::notify::Notifier;
 use super::overview::overview;
 use super::service::Service;
 use super::signals::Signals;
 use super::sockets::{Sockets, Verb};
+use super::textfile::Textfile;
 use super::updating::Updating;
 use super::watch::Watch;
 use super::worker::Worker;
@@ -66,9 +69,11 @@ pub fn run(
         service,
         sockets,
         notifier: Notifier::from_environment(),
+        network: Network::start(),
         reload_at: None,
         alive_at: None,
         updating: Updating::default(),
+        textfile: Textfile::default(),
         config_path: config_path.to_owned(),
     };
     runner.notifier.ready();
@@ -84,9 +89,11 @@ struct Runner {
     sockets: Option<Sockets>,
     watch: Option<Watch>,
     notifier: Notifier,
+    network: Option<Network>,
     reload_at: Option<Duration>,
     alive_at: Option<Duration>,
     updating: Updating,
+    textfile: Textfile,
     config_path: PathBuf,
 }
 
@@ -103,6 +110,7 @@ struct Ready {
     status: bool,
     control: bool,
     files: bool,
+    network: bool,
 }
 
 impl Runner {
@@ -127,6 +135,11 @@ impl Runner {
                 self.reload_at
                     .get_or_insert(clock::since_boot().saturating_add(RELOAD_PAUSE));
             }
+            if ready.network {
+                if let Some(network) = &mut self.network {
+                    network.listen(clock::since_boot());
+                }
+            }
             if ready.worker {
                 drain(wake);
                 while let Some(done) = self.service.worker().take() {
@@ -146,7 +159,7 @@ impl Runner {
 
     /// Waits for the first descriptor or the first deadline.
     fn wait(&self, wake: &UnixStream, signals: &Signals) -> Ready {
-        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(6);
+        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(7);
         fds.push(readable(signals.stop.as_fd()));
         fds.push(readable(signals.hangup.as_fd()));
         fds.push(readable(wake.as_fd()));
@@ -158,6 +171,10 @@ impl Runner {
         let watch_at = fds.len();
         if let Some(watch) = &self.watch {
             fds.push(readable(watch.as_fd()));
+        }
+        let network_at = fds.len();
+        if let Some(network) = &self.network {
+            fds.push(readable(network.as_fd()));
         }
         if poll(&mut fds, self.patience()).is_err() {
             return Ready::default();
@@ -174,6 +191,7 @@ impl Runner {
             status: self.sockets.is_some() && is_ready(sockets_at),
             control: self.sockets.is_some() && is_ready(sockets_at.saturating_add(1)),
             files: self.watch.is_some() && is_ready(watch_at),
+            network: self.network.is_some() && is_ready(network_at),
         }
     }
 
@@ -184,12 +202,22 @@ impl Runner {
             .deadline()
             .map(|deadline| deadline.at.since_boot());
         let update = self.updating.look_again_at();
+        let network = self.network.as_ref().and_then(Network::due_at);
+        let textfile = self.textfile.look_again_at();
         let link = self.linking.as_ref().and_then(Linking::deadline);
         let link = link.map(|deadline| deadline.at.since_boot());
-        let due = [machine, link, self.reload_at, self.alive_at, update]
-            .into_iter()
-            .flatten()
-            .min();
+        let due = [
+            machine,
+            link,
+            self.reload_at,
+            self.alive_at,
+            update,
+            textfile,
+            network,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         let Some(due) = due else {
             return PollTimeout::NONE;
         };
@@ -218,6 +246,11 @@ impl Runner {
                 self.alive_at = Some(now.saturating_add(every));
             }
         }
+        let network = self.network.as_mut();
+        if network.is_some_and(|network| network.take_due(now)) {
+            self.service.tell(Event::NetworkChanged);
+            self.tell_link(Some(LinkEvent::NetworkChanged));
+        }
         let set = self.service.current().map(|set| SetId(set.number.0));
         self.tell_link(Some(LinkEvent::SetChanged { set }));
         let is_due = |linking: &Linking| {
@@ -233,6 +266,11 @@ impl Runner {
                 .start(&self.service.config().cups.update_command, &update);
         }
         self.updating.look(now);
+        let (service, linking) = (&self.service, self.linking.as_ref());
+        self.textfile
+            .look(service.config().textfile.as_deref(), now, || {
+                metrics::render(&overview(service, linking))
+            });
     }
 
     /// Tells the link what happened, or lets its holder tell. What it wants is done.

@@ -1,10 +1,14 @@
 //! Acts: what people see of a running agent and of its store.
 
 use core::fmt::Write as _;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use nix::poll::poll;
 use serde_json::{Value, json};
 
+use super::metrics;
+use super::people;
 use super::sockets;
 use crate::cli::Invocation;
 use crate::config::Config;
@@ -14,6 +18,12 @@ use crate::wire::credential::Credential;
 
 /// Where sockets are when no configuration says otherwise.
 const RUNTIME_DIR: &str = "/run/mtls-agent";
+
+/// Cursor home, then everything after it erased: no flicker, and no scroll-back lost.
+const CLEAR_SCREEN: &str = "\x1b[H\x1b[J";
+
+/// Between two looks, milliseconds.
+const WATCH_PAUSE_MS: u16 = 2000;
 
 /// The runtime directory of the configuration; the usual one if there is no configuration
 /// file and none was named.
@@ -27,7 +37,7 @@ pub fn runtime_dir(
     load(invocation.config_path()).map(|config| config.runtime_dir)
 }
 
-/// The status of the running agent, as it came or for people.
+/// The status of the running agent: as it came, for Prometheus, or for people.
 pub fn status(
     invocation: &Invocation,
     load: impl Fn(&Path) -> Result<Config, String>,
@@ -39,12 +49,38 @@ pub fn status(
             runtime_dir.display()
         )
     })?;
-    if invocation.is_json {
-        return Ok(text);
+    shown(invocation, text)
+}
+
+/// The same every two seconds until the agent ends, or whoever reads. On a terminal the screen
+/// is cleared before each.
+pub fn watch(
+    invocation: &Invocation,
+    load: impl Fn(&Path) -> Result<Config, String>,
+    out: &mut dyn Write,
+    is_terminal: bool,
+) -> Result<(), String> {
+    let runtime_dir = runtime_dir(invocation, &load)?;
+    let mut text = status(invocation, &load)?;
+    let before = if is_terminal { CLEAR_SCREEN } else { "" };
+    let after = if is_terminal || invocation.is_json {
+        ""
+    } else {
+        "\n"
+    };
+    loop {
+        let written = write!(out, "{before}{text}{after}").and_then(|()| out.flush());
+        if written.is_err() {
+            return Ok(());
+        }
+        // Nothing is waited for but time; a signal ends the process.
+        let _ = poll(&mut [], WATCH_PAUSE_MS);
+        let Ok(fresh) = sockets::ask_status(&runtime_dir) else {
+            let _ = writeln!(io::stderr(), "the agent has ended");
+            return Ok(());
+        };
+        text = shown(invocation, fresh)?;
     }
-    let value: Value =
-        serde_json::from_str(&text).map_err(|_| "the agent's answer is cut off".to_owned())?;
-    Ok(for_people(&value))
 }
 
 /// The sets in the store.
@@ -93,72 +129,17 @@ pub fn credentials(
     Ok(out)
 }
 
-fn for_people(value: &Value) -> String {
-    let mut lines = vec![(
-        "service",
-        format!("{} at {}", text(value, "service"), text(value, "cups_uri")),
-    )];
-    lines.extend(identity_lines(&value["identity"]));
-    let current = &value["current"];
-    lines.push(if current.is_object() {
-        let (method, uri) = (text(current, "method"), text(current, "lns_uri"));
-        (
-            "set",
-            format!("{} ({method}), LNS {uri}", current["number"]),
-        )
+fn shown(invocation: &Invocation, text: String) -> Result<String, String> {
+    if invocation.is_json {
+        return Ok(text);
+    }
+    let value: Value =
+        serde_json::from_str(&text).map_err(|_| "the agent's answer is cut off".to_owned())?;
+    Ok(if invocation.is_metrics {
+        metrics::render(&value)
     } else {
-        ("set", "none yet".to_owned())
-    });
-    lines.extend(cycle_lines(&value["cycle"]));
-    let mut out = String::new();
-    for (name, text) in lines {
-        let _ = writeln!(out, "{name:10} {text}");
-    }
-    out
-}
-
-fn identity_lines(identity: &Value) -> Vec<(&'static str, String)> {
-    if !identity.is_object() {
-        return vec![("identity", "none that can be used".to_owned())];
-    }
-    let (eui, key) = (text(identity, "eui"), text(identity, "key"));
-    let mut lines = vec![(
-        "identity",
-        format!("{eui} ({key}), {} days left", identity["expires_in_days"]),
-    )];
-    let warnings = identity["warnings"].as_array().into_iter().flatten();
-    lines.extend(
-        warnings
-            .filter_map(Value::as_str)
-            .map(|text| ("", format!("warning: {text}"))),
-    );
-    lines
-}
-
-fn cycle_lines(cycle: &Value) -> Vec<(&'static str, String)> {
-    let mut lines = vec![("phase", text(cycle, "phase").to_owned())];
-    let last = &cycle["last"];
-    if last.is_object() {
-        lines.push((
-            "last",
-            format!("{}, {} s ago", text(last, "result"), last["s_ago"]),
-        ));
-        let words = ["message", "hint"].map(|name| text(&last["failure"], name));
-        lines.extend(
-            words
-                .iter()
-                .filter(|w| !w.is_empty())
-                .map(|w| ("", (*w).to_owned())),
-        );
-    }
-    let next = &cycle["next"];
-    if next.is_object() {
-        lines.push((
-            "next",
-            format!("{} in {} s", text(next, "reason"), next["in_s"]),
-        ));
-    }
-    lines
+        people::screen(&value)
+    })
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {

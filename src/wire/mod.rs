@@ -11,6 +11,7 @@ pub mod eui;
 pub mod json;
 pub mod lns;
 pub mod name;
+pub mod netlink;
 pub mod policy;
 pub mod secret;
 pub mod timestamp;

@@ -74,7 +74,7 @@ fn any(chance: &mut Chance, last: Option<&Action>) -> Event {
         _ => ExchangeId(u32::try_from(chance.below(50)).unwrap_or(0)),
     };
     let failure = failure(chance);
-    match chance.below(44) {
+    match chance.below(47) {
         0 | 1 => Event::Started {
             current: chance.percent(50).then(|| set(chance)),
             proven: chance.percent(50),
@@ -103,6 +103,7 @@ fn any(chance: &mut Chance, last: Option<&Action>) -> Event {
         },
         37..39 => Event::RefreshRequested { by: By::Operator },
         39..41 => Event::RefreshRequested { by: By::Link },
+        44..47 => Event::NetworkChanged,
         41 if chance.percent(10) => Event::Stopping,
         _ => Event::DeadlinePassed,
     }

@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 
 use mtls_agent::agent::failure::Waiting;
 use mtls_agent::agent::{
-    Action, Actions, Agent, By, Event, ExchangeId, Moment, Report, SetId, Settings,
+    Action, Actions, Agent, By, Event, ExchangeId, Moment, Reason, Report, SetId, Settings,
 };
 
 const PATIENCE: Duration = Duration::from_secs(300);
 const REFUSAL_LEAST: Duration = Duration::from_secs(12 * 60);
+const HURRY_LEAST: Duration = Duration::from_secs(60);
 const SHOWN: usize = 30;
 
 /// The machine with a model of its duties beside it.
@@ -29,6 +30,7 @@ pub(crate) struct Watched {
     current: Option<SetId>,
     good: Option<SetId>,
     refused_at: Option<Moment>,
+    hurried: Option<Moment>,
     waived: bool,
     started: bool,
     identity: bool,
@@ -51,6 +53,7 @@ impl Watched {
             current: None,
             good: None,
             refused_at: None,
+            hurried: None,
             waived: false,
             started: false,
             identity: false,
@@ -78,6 +81,7 @@ impl Watched {
             self.look_at(action);
         }
         self.look_at_rest();
+        self.look_at_hurry();
         if !self.cycle_open {
             // Given up; a late echo of the store is ignored.
             self.commanded = None;
@@ -212,6 +216,18 @@ impl Watched {
         assert_eq!(self.in_flight, None, "two exchanges in flight");
         self.in_flight = Some((id, set, self.now));
         self.cycle_open = true;
+    }
+
+    /// A network that came up hurries one ask a minute.
+    fn look_at_hurry(&mut self) {
+        let next = self.agent.deadline();
+        let hurried = next.filter(|next| next.reason == Reason::Network);
+        let Some(at) = hurried.map(|next| next.at) else {
+            return;
+        };
+        if let Some(before) = self.hurried.replace(at).filter(|before| *before != at) {
+            assert!(at >= before.plus(HURRY_LEAST), "hurried twice in a minute");
+        }
     }
 
     fn look_at_rest(&self) {

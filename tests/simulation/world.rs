@@ -150,7 +150,7 @@ impl World {
         {
             self.watched.now = later;
         }
-        match self.chance.below(16) {
+        match self.chance.below(18) {
             0..5 => self.rotate(),
             5 | 6 => self.revoke(),
             7 => self.boot(true),
@@ -162,6 +162,7 @@ impl World {
                 failure: fail(Class::IdentityInvalid),
             }),
             14 => self.feed(Event::IdentityLoaded),
+            15 | 16 => self.feed(Event::NetworkChanged),
             _ => self.feed(Event::IdentityLoadFailed {
                 failure: fail(Class::IdentityInvalid),
             }),

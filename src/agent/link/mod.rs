@@ -10,7 +10,7 @@
 //!                               waiting and opening go on beside it (make before break)
 //! ```
 //! One machine for every way of holding the link; who holds it is the shell's business. The
-//! waits are those of the service cycle: the first retry is spread over a minute, because
+//! waits are those of the service cycle: the first retry is spread over two minutes, because
 //! after a short outage it is the first retry of the whole fleet that keeps a proxy down.
 
 mod report;

@@ -8,6 +8,7 @@ use super::*;
 mod cycle;
 mod delays;
 mod identity;
+mod network;
 mod trial;
 
 pub(super) const SET: SetId = SetId(7);

@@ -1,0 +1,245 @@
+//! Acts: the status on one screen, for people.
+
+use core::fmt::Write as _;
+
+use serde_json::Value;
+
+type Lines = Vec<(&'static str, String)>;
+
+/// The status object on one screen.
+pub(super) fn screen(status: &Value) -> String {
+    let mut lines = vec![(
+        "service",
+        format!(
+            "{} at {}; mtls-agent {}, process {}",
+            text(status, "service"),
+            text(status, "cups_uri"),
+            text(status, "version"),
+            status["pid"]
+        ),
+    )];
+    lines.extend(identity(&status["identity"]));
+    lines.extend(cycle(&status["cycle"]));
+    lines.extend(set(status));
+    if status["lns"].is_object() {
+        lines.extend(link(part(status, "/lns/link")));
+        lines.push(("holder", holder(part(status, "/lns/holder"))));
+    }
+    lines.push(("next", next(status)));
+    let mut out = String::new();
+    for (name, text) in lines {
+        let _ = writeln!(out, "{name:10} {text}");
+    }
+    out
+}
+
+fn identity(identity: &Value) -> Lines {
+    if !identity.is_object() {
+        return vec![("identity", "none that can be used".to_owned())];
+    }
+    let (eui, key) = (text(identity, "eui"), text(identity, "key"));
+    let left = identity["expires_in_s"].as_u64().unwrap_or_default();
+    let expiry = match left {
+        0 => "expired".to_owned(),
+        left => format!("expires in {}", span(left)),
+    };
+    let mut lines = vec![("identity", format!("{eui} ({key}), {expiry}"))];
+    if identity["clock_sane"] == Value::Bool(false) {
+        lines.push(("", "the clock is not set".to_owned()));
+    }
+    let warnings = identity["warnings"].as_array().into_iter().flatten();
+    lines.extend(
+        warnings
+            .filter_map(Value::as_str)
+            .map(|text| ("", format!("warning: {text}"))),
+    );
+    lines
+}
+
+fn cycle(cycle: &Value) -> Lines {
+    let mut line = state(cycle, "phase");
+    if let Some(ago) = cycle["last_success_s_ago"].as_u64() {
+        let _ = write!(line, ", last good {} ago", span(ago));
+    }
+    let _ = write!(
+        line,
+        ", attempts since: {}",
+        cycle["attempts_since_success"]
+    );
+    let mut lines = vec![("cycle", line)];
+    let last = &cycle["last"];
+    if let Some(ago) = last["s_ago"].as_u64() {
+        lines.push((
+            "last",
+            format!("{}, {} ago", text(last, "result"), span(ago)),
+        ));
+        lines.extend(why(&last["failure"]));
+    }
+    lines
+}
+
+fn set(status: &Value) -> Lines {
+    let (current, cycle) = (&status["current"], &status["cycle"]);
+    if !current.is_object() {
+        return vec![("set", "none yet".to_owned())];
+    }
+    let standing = match (&cycle["proven"], cycle["on_trial"] == Value::Bool(true)) {
+        (proven, _) if *proven == current["number"] => "proven".to_owned(),
+        (Value::Null, _) => "on trial, none is proven".to_owned(),
+        (proven, _) => format!("on trial, set {proven} is proven"),
+    };
+    let (method, uri) = (text(current, "method"), text(current, "lns_uri"));
+    let mut lines = vec![(
+        "set",
+        format!("{} ({method}), {standing}; LNS {uri}", current["number"]),
+    )];
+    if let Some(why) = status["handed_over"].as_str() {
+        lines.push(("", why.to_owned()));
+    }
+    lines
+}
+
+fn link(of: &Value) -> Lines {
+    let mut line = state(of, "state");
+    if of["set"].is_u64() {
+        let _ = write!(line, " with set {}", of["set"]);
+    }
+    if let Some(ago) = of["last_good_s_ago"].as_u64() {
+        let _ = write!(line, ", last good {} ago", span(ago));
+    }
+    let _ = write!(line, ", attempts since: {}", of["failures"]);
+    let mut lines = vec![("link", line)];
+    lines.extend(why(&of["why"]));
+    if of["next"].is_object() {
+        lines.push(("", format!("next: {}", due(&of["next"]))));
+    }
+    lines
+}
+
+/// Its mode, then whatever else this way of holding the link has to say.
+fn holder(holder: &Value) -> String {
+    let mut line = text(holder, "mode").to_owned();
+    for (name, value) in holder.as_object().into_iter().flatten() {
+        match value {
+            _ if name == "mode" => {}
+            Value::Null | Value::Array(_) | Value::Object(_) => {}
+            Value::String(value) => {
+                let _ = write!(line, ", {name} {value}");
+            }
+            value => {
+                let _ = write!(line, ", {name} {value}");
+            }
+        }
+    }
+    line
+}
+
+/// The first thing that is due, of the cycle and of the link.
+fn next(status: &Value) -> String {
+    let both = [
+        ("cycle", part(status, "/cycle/next")),
+        ("link", part(status, "/lns/link/next")),
+    ];
+    let due_in = |next: &Value| next["in_s"].as_u64();
+    both.into_iter()
+        .filter(|(_, next)| next.is_object())
+        .min_by_key(|(_, next)| due_in(next))
+        .map_or_else(
+            || "nothing".to_owned(),
+            |(whose, next)| format!("{whose}: {}", due(next)),
+        )
+}
+
+fn due(next: &Value) -> String {
+    let seconds = next["in_s"].as_u64().unwrap_or_default();
+    format!("{} in {}", text(next, "reason"), span(seconds))
+}
+
+fn state(object: &Value, name: &str) -> String {
+    let since = object[format!("{name}_s")].as_u64().unwrap_or_default();
+    format!("{} for {}", text(object, name), span(since))
+}
+
+fn why(failure: &Value) -> Lines {
+    let class = text(failure, "class");
+    let message = text(failure, "message");
+    let mut lines = Vec::new();
+    if !message.is_empty() {
+        lines.push(("", format!("{class}: {message}")));
+    }
+    let hint = text(failure, "hint");
+    if !hint.is_empty() {
+        lines.push(("", hint.to_owned()));
+    }
+    lines
+}
+
+/// The two largest units, for reading.
+fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{minutes} min"),
+        7200..172_800 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} days"),
+    }
+}
+
+fn part<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_screen_says_what_is_and_what_comes_next() {
+        let status = json!({
+            "service": "cups", "cups_uri": "https://cups:443", "version": "1.2.3", "pid": 17,
+            "identity": { "eui": "0123456789ABCDEF", "key": "EC P-256", "expires_in_s": 864_000,
+                "clock_sane": false, "warnings": ["a warning"] },
+            "current": { "number": 7, "method": "token", "lns_uri": "wss://lns:443" },
+            "handed_over": true,
+            "lns": {
+                "link": { "state": "waiting", "state_s": 70, "set": null, "failures": 2,
+                    "last_good_s_ago": 7260, "next": { "reason": "retry", "in_s": 30 },
+                    "why": { "class": "network", "message": "lns:443 is gone", "hint": null } },
+                "holder": { "mode": "session", "frames": 4 },
+            },
+            "cycle": { "phase": "waiting", "phase_s": 600, "current": 7, "proven": 6,
+                "on_trial": true, "attempts_since_success": 0, "last_success_s_ago": 600,
+                "last": { "result": "rotated", "s_ago": 600, "failure": null },
+                "next": { "reason": "trial", "in_s": 3000 } },
+        });
+        let expected = "\
+service    cups at https://cups:443; mtls-agent 1.2.3, process 17
+identity   0123456789ABCDEF (EC P-256), expires in 10 days
+           the clock is not set
+           warning: a warning
+cycle      waiting for 10 min, last good 10 min ago, attempts since: 0
+last       rotated, 10 min ago
+set        7 (token), on trial, set 6 is proven; LNS wss://lns:443
+link       waiting for 70 s, last good 2 h 1 min ago, attempts since: 2
+           network: lns:443 is gone
+           next: retry in 30 s
+holder     session, frames 4
+next       link: retry in 30 s
+";
+        assert_eq!(screen(&status), expected);
+    }
+
+    #[test]
+    fn a_status_without_anything_is_shown_too() {
+        let screen = screen(&json!({}));
+        assert!(screen.contains("identity   none that can be used"));
+        assert!(screen.contains("set        none yet"));
+        assert!(screen.ends_with("next       nothing\n"));
+    }
+}

@@ -1,0 +1,101 @@
+//! The status of a running agent reads well for people, scripts and Prometheus.
+
+#![cfg(feature = "daemon")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test looks at files, and ends when its set-up fails"
+)]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use mtls_lab::device::{Device, Scratch, Service, Surroundings};
+use serde_json::{Value, json};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
+
+struct Scene {
+    device: Device,
+    _around: Surroundings,
+    _scratch: Scratch,
+}
+
+fn scene() -> Scene {
+    let scratch = Scratch::new();
+    let around = Surroundings::start(scratch.path());
+    around.offer("first-key-of-this-gateway");
+    let mut device = Device::new(BINARY, &around.pki, around.front.address());
+    let textfile = device.path("run/agent.prom");
+    device.set("status.textfile", textfile.to_str().unwrap());
+    Scene {
+        device,
+        _around: around,
+        _scratch: scratch,
+    }
+}
+
+fn in_use(service: &Service) -> bool {
+    service.show("/current/number").is_u64()
+}
+
+#[test]
+fn one_screen_one_object_and_the_metrics_say_the_same() {
+    let scene = scene();
+    let service = scene.device.serve();
+    service.until("in use", in_use);
+    let number = service.show("/current/number");
+    let screen = scene.device.run("status").out;
+    assert!(screen.lines().count() <= 24, "{screen}");
+    for name in ["service", "identity", "cycle", "last", "set", "next"] {
+        assert!(
+            screen.lines().any(|line| line.starts_with(name)),
+            "{screen}"
+        );
+    }
+    assert!(screen.contains("0123456789ABCDEF"), "{screen}");
+    let object: Value = serde_json::from_str(&scene.device.run("status --json").out).unwrap();
+    assert_eq!(object["current"]["number"], number);
+    let metrics = scene.device.run("status --metrics").out;
+    let line = format!("\nmtls_agent_set_number {number}\n");
+    assert!(metrics.contains(&line), "{metrics}");
+    assert!(metrics.contains("eui=\"0123456789ABCDEF\""), "{metrics}");
+}
+
+#[test]
+fn the_file_of_metrics_is_there_while_the_agent_runs() {
+    let scene = scene();
+    let path = scene.device.path("run/agent.prom");
+    let mut service = scene.device.serve();
+    service.until("written", |_| path.exists());
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\nmtls_agent_up 1\n"), "{text}");
+    service.signal("TERM");
+    assert_eq!(service.wait(Duration::from_secs(5)), Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn watching_ends_with_the_agent_and_leaves_a_pipe_unadorned() {
+    let scene = scene();
+    let mut service = scene.device.serve();
+    service.until("in use", in_use);
+    let mut watching = Command::new(BINARY)
+        .args(["status", "--watch", "--json", "--config"])
+        .arg(scene.device.path("agent.json"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut text = String::new();
+    let mut out = BufReader::new(watching.stdout.take().unwrap());
+    out.read_line(&mut text).unwrap();
+    service.signal("TERM");
+    service.wait(Duration::from_secs(5));
+    let first: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(first["service"], json!("cups"));
+    out.read_to_string(&mut text).unwrap();
+    assert!(watching.wait().unwrap().success());
+    assert!(!text.contains('\x1b'), "{text}");
+}
