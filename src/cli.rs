@@ -148,16 +148,7 @@ impl Invocation {
     /// Reads the arguments after the program's name. The error is a sentence for the user.
     pub fn parse(arguments: &[String]) -> Result<Self, String> {
         let mut rest = arguments.iter();
-        let name = rest.next().map_or("help", String::as_str);
-        let name = match name {
-            "--help" | "-h" => "help",
-            "--version" | "-V" => "version",
-            name => name,
-        };
-        let row = ROWS
-            .iter()
-            .find(|row| row.name == name)
-            .ok_or_else(|| format!("there is no command {name:?}; mtls-agent help lists them"))?;
+        let row = row_of(rest.next().map_or("help", String::as_str))?;
         let mut invocation = Self {
             command: row.command,
             config: None,
@@ -210,6 +201,17 @@ impl Invocation {
         }
         Ok(invocation)
     }
+}
+
+fn row_of(name: &str) -> Result<&'static Row, String> {
+    let name = match name {
+        "--help" | "-h" => "help",
+        "--version" | "-V" => "version",
+        name => name,
+    };
+    ROWS.iter()
+        .find(|row| row.name == name)
+        .ok_or_else(|| format!("there is no command {name:?}; mtls-agent help lists them"))
 }
 
 /// The help.
