@@ -53,13 +53,15 @@ pub fn run(
             warn!("no status and control sockets in {folder}: {error}");
         })
         .ok();
+    let notifier = Notifier::from_environment();
     let mut runner = Runner {
         watch: watch(service.config(), config_path),
         service,
         sockets,
-        notifier: Notifier::from_environment(),
         reload_at: None,
-        alive_at: None,
+        // At once: the first thing that is due may be an hour away.
+        alive_at: notifier.alive_every().map(|_| Duration::ZERO),
+        notifier,
         updating: Updating::default(),
         config_path: config_path.to_owned(),
     };
