@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use super::error::{Fault, IdentityError};
@@ -41,7 +42,12 @@ fn open(path: &Path) -> Result<File, IdentityError> {
         path: path.to_owned(),
         fault,
     };
-    let file = File::open(path).map_err(|error| {
+    // Without O_NONBLOCK a FIFO in its place would stop the agent for ever.
+    let opened = File::options()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path);
+    let file = opened.map_err(|error| {
         fail(if error.kind() == ErrorKind::NotFound {
             Fault::Missing
         } else {
