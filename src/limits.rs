@@ -45,6 +45,10 @@ pub const STATUS_OCTETS_MAX: usize = 16 * 1024;
 /// Octets of a line on the control socket.
 pub const CONTROL_OCTETS_MAX: usize = 256;
 
+/// Clients of one socket that are served before the loop goes round: anybody may ask for the
+/// status, and nobody may keep the loop from the worker, from SIGTERM and from the watchdog.
+pub const CLIENTS_A_ROUND: usize = 4;
+
 /// How long a client of a socket may take.
 pub const SOCKET_PATIENCE: Duration = Duration::from_secs(1);
 
