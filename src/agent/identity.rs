@@ -24,7 +24,7 @@ impl Agent {
                     self.plan_soon();
                 }
             }
-            _ => self.identity_fresh = true,
+            _ => self.is_mended = true,
         }
     }
 
@@ -58,7 +58,7 @@ impl Agent {
 
     /// A mended identity deserves a fresh start, a little spread.
     pub(super) fn plan_soon(&mut self) {
-        self.identity_fresh = false;
+        self.is_mended = false;
         self.refused_until = self.now;
         let wait = self.random.between(core::time::Duration::ZERO, SOON);
         let soon = self.now.plus(wait);

@@ -68,8 +68,8 @@ pub struct Agent {
     patience: Moment,
     next_id: u32,
     identity: Identity,
-    /// The identity was loaded anew while an exchange with the old one was under way.
-    identity_fresh: bool,
+    /// Identity or settings came anew while an exchange with the old ones was under way.
+    is_mended: bool,
     current: Option<SetId>,
     good: Option<SetId>,
     staged: Option<Staged>,
@@ -126,7 +126,7 @@ impl Agent {
             patience: Moment::default(),
             next_id: 1,
             identity: Identity::Unknown,
-            identity_fresh: false,
+            is_mended: false,
             current: None,
             good: None,
             staged: None,

@@ -169,6 +169,13 @@ impl Agent {
             self.ask.at = self.ask.at.min(self.now.plus(wait));
         }
         self.ask.at = self.ask.at.min(latest);
+        // What was refused may be what has been mended.
+        match self.phase {
+            Phase::Starting | Phase::Stopped | Phase::Unusable => {}
+            Phase::Waiting if self.ask.reason == Reason::Refusal => self.plan_soon(),
+            Phase::Waiting => {}
+            _ => self.is_mended = true,
+        }
     }
 
     pub(super) fn stop(&mut self, out: &mut Actions) {
@@ -219,7 +226,7 @@ impl Agent {
             at: self.now.plus(wait),
             reason,
         };
-        if self.identity_fresh && reason == Reason::Refusal {
+        if self.is_mended && reason == Reason::Refusal {
             self.plan_soon();
         }
     }
