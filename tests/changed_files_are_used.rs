@@ -208,3 +208,18 @@ fn files_that_say_the_same_as_before_change_nothing() {
     let more: Vec<&String> = more.iter().filter(|line| !line.contains("trial")).collect();
     assert!(more.len() <= 1, "{more:#?}");
 }
+
+#[test]
+fn a_configuration_whose_files_cannot_be_used_is_not_taken_at_all() {
+    let mut scene = scene();
+    let service = scene.device.serve();
+    scene.expect_shown(&service, &scene.around.pki.device);
+    let uri = service.show("/cups_uri");
+    scene.device.set("cups.uri", "https://elsewhere.invalid:1");
+    scene.device.set("trust_anchors", vec!["absent.pem"]);
+    scene.device.configure();
+    service.signal("HUP");
+    service.until("told", |service| service.count("cannot be loaded") > 0);
+    assert_eq!(service.show("/cups_uri"), uri);
+    scene.expect_shown(&service, &scene.around.pki.device);
+}

@@ -145,7 +145,12 @@ impl Service {
     }
 
     /// Takes a new configuration. Folders are fixed at start; the rest changes now.
+    /// One whose files cannot be used is not taken at all.
     pub fn reconfigure(&mut self, config: Config) {
+        let usable = standing::load(&config, self.store.newest_created_s());
+        if let (Some(_), Err(failure)) = (&self.standing, usable) {
+            return self.tell(Event::IdentityLoadFailed { failure });
+        }
         let before = core::mem::replace(&mut self.config, config);
         if before.data_dir != self.config.data_dir || before.runtime_dir != self.config.runtime_dir
         {
