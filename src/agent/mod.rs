@@ -71,6 +71,8 @@ pub struct Agent {
     /// Identity or settings came anew while an exchange with the old ones was under way.
     is_mended: bool,
     current: Option<SetId>,
+    /// CURRENT, if there is one, says where the LNS is.
+    is_lns_named: bool,
     good: Option<SetId>,
     staged: Option<Staged>,
     trial: Option<Trial>,
@@ -128,6 +130,7 @@ impl Agent {
             identity: Identity::Unknown,
             is_mended: false,
             current: None,
+            is_lns_named: true,
             good: None,
             staged: None,
             trial: None,
@@ -213,6 +216,7 @@ impl Agent {
             (Phase::Stopped, _) => {}
             (_, Event::Stopping) => self.stop(out),
             (_, Event::Reconfigured { settings }) => self.reconfigured(settings),
+            (_, Event::LnsNamed { is_named }) => self.is_lns_named = is_named,
             (_, Event::RefreshRequested { by }) => self.refresh_requested(by, out),
             (_, Event::IdentityLoaded) => self.identity_loaded(out),
             (_, Event::IdentityUnusable { failure }) => self.identity_unusable(failure, out),

@@ -165,7 +165,7 @@ impl Agent {
         self.settings = settings;
         let latest = self.now.plus(settings.silence_max());
         if self.ask.reason == Reason::Poll {
-            let wait = settings.poll_wait(self.current.is_some(), &mut self.random);
+            let wait = settings.poll_wait(self.has_lns(), &mut self.random);
             self.ask.at = self.ask.at.min(self.now.plus(wait));
         }
         self.ask.at = self.ask.at.min(latest);
@@ -198,10 +198,13 @@ impl Agent {
         }
     }
 
+    const fn has_lns(&self) -> bool {
+        self.current.is_some() && self.is_lns_named
+    }
+
     fn plan_poll(&mut self) {
-        let wait = self
-            .settings
-            .poll_wait(self.current.is_some(), &mut self.random);
+        let has_lns = self.has_lns();
+        let wait = self.settings.poll_wait(has_lns, &mut self.random);
         self.ask = Deadline {
             at: self.now.plus(wait),
             reason: Reason::Poll,

@@ -73,6 +73,13 @@ impl Service {
         Event::Discarded { set }
     }
 
+    /// Tells the machine whether the set in use names an LNS.
+    pub(super) fn tell_lns(&mut self) {
+        let set = self.store.current();
+        let is_named = set.is_none_or(|set| !set.contents.tc_uri.is_empty());
+        self.tell(Event::LnsNamed { is_named });
+    }
+
     /// Hands the current set over, if that is due.
     pub(super) fn export(&mut self) {
         let Some(home) = self

@@ -77,6 +77,7 @@ impl Service {
         let loaded = service.load_identity();
         service.tell(loaded);
         let current = service.store.current().map(|set| SetId(set.number.0));
+        service.tell_lns();
         let proven = current.is_some_and(|set| service.store.good() == Some(SetNumber(set.0)));
         service.tell(Event::Started {
             current,
@@ -237,6 +238,7 @@ impl Service {
             Action::Prove { id, set } => self.prove(id, set),
             Action::Commit { set } => {
                 let done = self.store.commit(SetNumber(set.0));
+                self.tell_lns();
                 self.is_export_due = true;
                 Some(done.map_or_else(|error| store_failed(&error), |()| Event::Committed { set }))
             }
@@ -246,7 +248,9 @@ impl Service {
             }
             Action::Revert => {
                 self.is_export_due = true;
-                Some(match self.store.revert() {
+                let done = self.store.revert();
+                self.tell_lns();
+                Some(match done {
                     Ok(number) => Event::Reverted {
                         set: number.map(|number| SetId(number.0)),
                     },

@@ -248,3 +248,16 @@ fn a_refusal_of_what_was_asked_by_the_old_configuration_is_not_waited_for() {
     tell(&mut agent, Event::Failed { id, failure });
     assert!(wait(&agent) <= Duration::from_secs(5));
 }
+
+#[test]
+fn a_set_without_an_lns_leaves_the_interval_of_a_device_without_a_set() {
+    let mut agent = in_service();
+    tell(&mut agent, Event::LnsNamed { is_named: false });
+    let id = asked(&mut agent);
+    tell(&mut agent, Event::Unchanged { id });
+    assert!((12 * MINUTE..=18 * MINUTE).contains(&wait(&agent)));
+    tell(&mut agent, Event::LnsNamed { is_named: true });
+    let id = asked(&mut agent);
+    tell(&mut agent, Event::Unchanged { id });
+    assert!(wait(&agent) > 20 * 60 * MINUTE);
+}
