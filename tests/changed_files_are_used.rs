@@ -91,6 +91,28 @@ fn a_renewed_certificate_is_noticed_without_a_signal_and_shown_next_time() {
 }
 
 #[test]
+fn a_renewed_certificate_behind_a_symbolic_link_is_noticed_too() {
+    let scene = scene();
+    let elsewhere = scene.device.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    for name in ["device.crt", "device.key"] {
+        let (link, target) = (scene.device.path(name), elsewhere.join(name));
+        fs::rename(&link, &target).unwrap();
+        std::os::unix::fs::symlink(target, link).unwrap();
+    }
+    let service = scene.device.serve();
+    scene.expect_shown(&service, &scene.around.pki.device);
+    let renewed = scene.around.pki.renewed_device();
+    for (pair, name, mode) in [
+        (&renewed.certificate, "device.crt", 0o644),
+        (&renewed.key, "device.key", 0o600),
+    ] {
+        put(&elsewhere.join(name), &fs::read(pair).unwrap(), mode);
+    }
+    scene.expect_shown(&service, &renewed);
+}
+
+#[test]
 fn a_renewed_certificate_is_used_at_a_signal_and_by_the_command() {
     for by_signal in [true, false] {
         let scene = scene();
