@@ -1,6 +1,7 @@
 //! Named checks an operator runs before calling anybody. Offline: no packet is sent.
 
 use core::fmt;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -184,11 +185,20 @@ fn data_dir(config: &Config) -> Finding {
         Err(StoreError::Missing(_)) if config.data_dir.is_dir() => {
             Finding::of("data_dir", Verdict::Ok, "no LNS credentials yet")
         }
+        Err(StoreError::Missing(_)) if is_made_at_first_start(&config.data_dir) => {
+            let text = format!("{} is made at the first start", config.data_dir.display());
+            Finding::of("data_dir", Verdict::Ok, text)
+        }
         Err(error) => Finding {
             is_set_up: !config.data_dir.is_dir(),
             ..Finding::of("data_dir", Verdict::Failed, chain(&error))
         },
     }
+}
+
+/// The service makes the last part of the path itself, never more.
+fn is_made_at_first_start(data_dir: &Path) -> bool {
+    data_dir.symlink_metadata().is_err() && data_dir.parent().is_some_and(Path::is_dir)
 }
 
 fn station_home(config: &Config) -> Vec<Finding> {

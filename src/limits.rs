@@ -13,6 +13,10 @@ pub const BUILD_EPOCH_S: u64 = match option_env!("SOURCE_DATE_EPOCH") {
 /// signature are 131,726 octets at most.
 pub const ANSWER_OCTETS_MAX: usize = 132 * 1024;
 
+/// Farthest that a remembered time may lie ahead of a clock that is set, seconds: a device may
+/// have been in store for years with the clock of its build, but not beyond them.
+pub const REMEMBERED_AHEAD_S_MAX: u64 = 5 * 365 * 86_400;
+
 /// Octets of an answer that is not 200 which are read for its message.
 pub const ERROR_BODY_OCTETS_MAX: usize = 4096;
 
@@ -44,6 +48,10 @@ pub const STATUS_OCTETS_MAX: usize = 16 * 1024;
 
 /// Octets of a line on the control socket: the longest frame in hex digits is 510.
 pub const CONTROL_OCTETS_MAX: usize = 1024;
+
+/// Clients of one socket that are served before the loop goes round: anybody may ask for the
+/// status, and nobody may keep the loop from the worker, from SIGTERM and from the watchdog.
+pub const CLIENTS_A_ROUND: usize = 4;
 
 /// How long a client of a socket may take.
 pub const SOCKET_PATIENCE: Duration = Duration::from_secs(1);

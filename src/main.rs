@@ -18,7 +18,11 @@ const USAGE: u8 = 2;
 const CONFIGURATION: u8 = 78;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Lossy: a name that is not UTF-8 becomes a file that is not there, and is told as such.
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
     let code = match Invocation::parse(&arguments) {
         Ok(invocation) => carry_out(&invocation),
         Err(why) => {

@@ -221,3 +221,29 @@ fn a_routerid_that_names_this_gateway_in_any_form() {
         assert_eq!(check.code, Some(0), "{router}: {check:?}");
     }
 }
+
+#[test]
+fn a_bundle_of_anchors_as_large_as_a_whole_system_has() {
+    let scratch = Scratch::new();
+    let server = Believer::start(&SCENE.pki.server);
+    let root = fs::read_to_string(&SCENE.pki.server_root).unwrap();
+    let bundle = scratch.path().join("bundle.pem");
+    fs::write(&bundle, root.repeat(230 * 1024 / root.len())).unwrap();
+    let mut device = device(&SCENE.pki.device, &server);
+    device.set("trust_anchors", vec![bundle.to_str().unwrap()]);
+    let once = device.run("once --json");
+    assert_eq!(once.code, Some(0), "{once:?}");
+}
+
+#[test]
+fn a_check_before_the_first_start_finds_nothing_wrong() {
+    let server = Believer::start(&SCENE.pki.server);
+    let mut device = device(&SCENE.pki.device, &server);
+    device.set("data_dir", device.path("fresh").to_str());
+    let check = device.run("check --json");
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert!(!device.path("fresh").exists(), "check writes nothing");
+    assert_eq!(device.run("once --json").code, Some(0));
+    device.set("data_dir", device.path("no/parent").to_str());
+    assert_eq!(device.run("check --json").code, Some(78));
+}

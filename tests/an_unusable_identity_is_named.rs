@@ -85,6 +85,15 @@ fn with_certificate(certificate: std::path::PathBuf) -> Pair {
     Pair { certificate, key }
 }
 
+/// Nobody ever writes to it: opening it the usual way would last for ever.
+fn make_fifo(path: &Path) {
+    let made = std::process::Command::new("mkfifo")
+        .args(["-m", "600"])
+        .arg(path)
+        .status();
+    assert!(made.unwrap().success(), "{}", path.display());
+}
+
 #[test]
 fn a_file_that_is_missing_empty_or_no_pem_at_all() {
     let workshop = workshop("files");
@@ -106,6 +115,10 @@ fn a_file_that_is_missing_empty_or_no_pem_at_all() {
         refused(&with_certificate(path.clone()), code, &path);
         refused(&with_key(path.clone()), code, &path);
     }
+    let fifo = workshop.path("fifo");
+    make_fifo(&fifo);
+    refused(&with_certificate(fifo.clone()), "unreadable", &fifo);
+    refused(&with_key(fifo.clone()), "unreadable", &fifo);
     for path in [workshop.path("absent"), workshop.path("no/such/folder")] {
         refused(&with_certificate(path.clone()), "missing", &path);
         refused(&with_key(path.clone()), "missing", &path);

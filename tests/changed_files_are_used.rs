@@ -91,6 +91,28 @@ fn a_renewed_certificate_is_noticed_without_a_signal_and_shown_next_time() {
 }
 
 #[test]
+fn a_renewed_certificate_behind_a_symbolic_link_is_noticed_too() {
+    let scene = scene();
+    let elsewhere = scene.device.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    for name in ["device.crt", "device.key"] {
+        let (link, target) = (scene.device.path(name), elsewhere.join(name));
+        fs::rename(&link, &target).unwrap();
+        std::os::unix::fs::symlink(target, link).unwrap();
+    }
+    let service = scene.device.serve();
+    scene.expect_shown(&service, &scene.around.pki.device);
+    let renewed = scene.around.pki.renewed_device();
+    for (pair, name, mode) in [
+        (&renewed.certificate, "device.crt", 0o644),
+        (&renewed.key, "device.key", 0o600),
+    ] {
+        put(&elsewhere.join(name), &fs::read(pair).unwrap(), mode);
+    }
+    scene.expect_shown(&service, &renewed);
+}
+
+#[test]
 fn a_renewed_certificate_is_used_at_a_signal_and_by_the_command() {
     for by_signal in [true, false] {
         let scene = scene();
@@ -207,4 +229,19 @@ fn files_that_say_the_same_as_before_change_nothing() {
     let more = service.lines().split_off(lines);
     let more: Vec<&String> = more.iter().filter(|line| !line.contains("trial")).collect();
     assert!(more.len() <= 1, "{more:#?}");
+}
+
+#[test]
+fn a_configuration_whose_files_cannot_be_used_is_not_taken_at_all() {
+    let mut scene = scene();
+    let service = scene.device.serve();
+    scene.expect_shown(&service, &scene.around.pki.device);
+    let uri = service.show("/cups_uri");
+    scene.device.set("cups.uri", "https://elsewhere.invalid:1");
+    scene.device.set("trust_anchors", vec!["absent.pem"]);
+    scene.device.configure();
+    service.signal("HUP");
+    service.until("told", |service| service.count("cannot be loaded") > 0);
+    assert_eq!(service.show("/cups_uri"), uri);
+    scene.expect_shown(&service, &scene.around.pki.device);
 }

@@ -65,6 +65,16 @@ fn the_watchdog_is_fed_twice_as_often_as_asked_even_while_the_worker_hangs() {
 }
 
 #[test]
+fn the_watchdog_is_fed_while_there_is_no_identity_and_nothing_else_to_do() {
+    let (mut device, _around, scratch) = scene();
+    let absent = scratch.path().join("absent.key");
+    device.set("identity.key", absent.to_str());
+    let service = device.serve_with(&[("WATCHDOG_USEC", "400000")]);
+    service.until("fed", |service| watchdogs(service).len() >= 3);
+    assert_eq!(service.show("/cycle/phase"), json!("unusable"));
+}
+
+#[test]
 fn a_watchdog_meant_for_another_process_is_not_fed() {
     let (device, around, _scratch) = scene();
     let service = device.serve_with(&[("WATCHDOG_USEC", "100000"), ("WATCHDOG_PID", "1")]);

@@ -14,7 +14,8 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use mtls_lab::cups::Budget;
+use mtls_lab::cups::answer::{self, Dialect, Segments};
+use mtls_lab::cups::{Budget, Refusal};
 use mtls_lab::device::{Device, Scratch, Service, Surroundings};
 use mtls_lab::faults::{Fault, Misbehaving};
 use serde_json::{Value, json};
@@ -226,4 +227,28 @@ fn a_busy_server_is_left_alone_for_as_long_as_it_says() {
     // What is left of the window, and up to a tenth more so that not all come back at once.
     assert!((400..=551).contains(&wait_s), "{next}");
     assert_eq!(service.show("/current/number"), json!(1));
+}
+
+#[test]
+fn credentials_without_an_address_leave_it_asking_every_quarter_of_an_hour() {
+    let mut scene = scene();
+    scene.device.set("cups.poll_s", 86_400);
+    let trust = &scene.around.pki.lns.root_der;
+    let tc = answer::token_credential(trust, "a key without an address");
+    let segments = Segments {
+        tc_credentials: &tc,
+        ..Segments::default()
+    };
+    let mut whole = Refusal::Internal.answer(1);
+    whole.status = 200;
+    whole.headers.clear();
+    whole.body = answer::encode(&segments, Dialect::Canonical);
+    scene.around.cups.answer_always(Some(whole));
+    let service = scene.device.serve();
+    service.until("rotated", |service| {
+        service.show("/current/number") == json!(1)
+    });
+    let next = service.show("/cycle/next");
+    assert_eq!(next["reason"], json!("poll"), "{next}");
+    assert!(next["in_s"].as_u64().unwrap() <= 18 * 60, "{next}");
 }

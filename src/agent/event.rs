@@ -112,6 +112,12 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// Whether CURRENT says where the LNS is; it does unless this was told. A set of CUPS
+    /// credentials alone does not.
+    LnsNamed {
+        /// It does.
+        is_named: bool,
+    },
     /// The settings changed.
     Reconfigured {
         /// All of them.

@@ -186,3 +186,21 @@ impl fmt::Display for Failure {
 }
 
 impl core::error::Error for Failure {}
+
+/// The worker did not come back.
+pub(super) fn no_answer() -> Failure {
+    Failure::new(
+        Class::Network,
+        "no_answer",
+        "no answer from the server within 5 minutes, gave up on it",
+    )
+}
+
+/// The store did not come back.
+pub(super) fn store_silent() -> Failure {
+    Failure::new(
+        Class::Storage,
+        "store_silent",
+        "the store did not answer within a minute",
+    )
+}

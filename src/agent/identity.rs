@@ -1,7 +1,7 @@
 //! Decides: when there is an identity to speak with, and what its changes mean.
 
 use super::failure::Failure;
-use super::waiting::{Deadline, IDENTITY_RECHECK, Reason, SOON};
+use super::waiting::{Deadline, EXPIRED_RECHECK, IDENTITY_RECHECK, Reason, SOON};
 use super::{Action, Actions, Agent, Identity, Phase, Report};
 
 impl Agent {
@@ -24,7 +24,7 @@ impl Agent {
                     self.plan_soon();
                 }
             }
-            _ => self.identity_fresh = true,
+            _ => self.is_mended = true,
         }
     }
 
@@ -52,13 +52,22 @@ impl Agent {
     }
 
     pub(super) fn reload_identity(&mut self, out: &mut Actions) {
-        self.patience = self.now.plus(IDENTITY_RECHECK);
+        self.patience = self.now.plus(self.recheck());
         out.push(Action::ReloadIdentity);
+    }
+
+    /// How long an unusable identity is left alone. One that looks expired may only look so
+    /// by a clock that NTP is about to correct.
+    pub(super) fn recheck(&self) -> core::time::Duration {
+        match &self.identity {
+            Identity::Unusable(failure) if failure.code == "expired" => EXPIRED_RECHECK,
+            _ => IDENTITY_RECHECK,
+        }
     }
 
     /// A mended identity deserves a fresh start, a little spread.
     pub(super) fn plan_soon(&mut self) {
-        self.identity_fresh = false;
+        self.is_mended = false;
         self.refused_until = self.now;
         let wait = self.random.between(core::time::Duration::ZERO, SOON);
         let soon = self.now.plus(wait);

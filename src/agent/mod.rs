@@ -47,11 +47,11 @@ pub use moment::Moment;
 pub use status::{IdentityState, Outcome, Status};
 pub use waiting::{Deadline, Reason, Settings};
 
-use failure::Failure;
+use failure::{Failure, no_answer, store_silent};
 use proving::Staged;
 use random::Random;
 use trying::Trial;
-use waiting::{Backoff, EXCHANGE_PATIENCE, IDENTITY_RECHECK, STORE_PATIENCE};
+use waiting::{Backoff, EXCHANGE_PATIENCE, STORE_PATIENCE};
 
 /// The service cycle: asks CUPS, proves what it offers, commits what was proved.
 ///
@@ -70,9 +70,11 @@ pub struct Agent {
     patience: Moment,
     next_id: u32,
     identity: Identity,
-    /// The identity was loaded anew while an exchange with the old one was under way.
-    identity_fresh: bool,
+    /// Identity or settings came anew while an exchange with the old ones was under way.
+    is_mended: bool,
     current: Option<SetId>,
+    /// CURRENT, if there is one, says where the LNS is.
+    is_lns_named: bool,
     good: Option<SetId>,
     staged: Option<Staged>,
     trial: Option<Trial>,
@@ -129,8 +131,9 @@ impl Agent {
             patience: Moment::default(),
             next_id: 1,
             identity: Identity::Unknown,
-            identity_fresh: false,
+            is_mended: false,
             current: None,
+            is_lns_named: true,
             good: None,
             staged: None,
             trial: None,
@@ -217,6 +220,7 @@ impl Agent {
             (Phase::Stopped, _) => {}
             (_, Event::Stopping) => self.stop(out),
             (_, Event::Reconfigured { settings }) => self.reconfigured(settings),
+            (_, Event::LnsNamed { is_named }) => self.is_lns_named = is_named,
             (_, Event::RefreshRequested { by }) => self.refresh_requested(by, out),
             (_, Event::NetworkChanged) => self.network_changed(),
             (_, Event::IdentityLoaded) => self.identity_loaded(out),
@@ -340,7 +344,7 @@ impl Agent {
             Phase::Asking { .. } | Phase::Proving { .. } | Phase::Trying { .. } => {
                 EXCHANGE_PATIENCE
             }
-            Phase::Unusable => IDENTITY_RECHECK,
+            Phase::Unusable => self.recheck(),
             _ => STORE_PATIENCE,
         });
     }
@@ -380,20 +384,4 @@ impl Phase {
             Self::Waiting => "waiting",
         }
     }
-}
-
-fn no_answer() -> Failure {
-    Failure::new(
-        failure::Class::Network,
-        "no_answer",
-        "no answer from the server within 5 minutes, gave up on it",
-    )
-}
-
-fn store_silent() -> Failure {
-    Failure::new(
-        failure::Class::Storage,
-        "store_silent",
-        "the store did not answer within a minute",
-    )
 }

@@ -165,10 +165,17 @@ impl Agent {
         self.settings = settings;
         let latest = self.now.plus(settings.silence_max());
         if self.ask.reason == Reason::Poll {
-            let wait = settings.poll_wait(self.current.is_some(), &mut self.random);
+            let wait = settings.poll_wait(self.has_lns(), &mut self.random);
             self.ask.at = self.ask.at.min(self.now.plus(wait));
         }
         self.ask.at = self.ask.at.min(latest);
+        // What was refused may be what has been mended.
+        match self.phase {
+            Phase::Starting | Phase::Stopped | Phase::Unusable => {}
+            Phase::Waiting if self.ask.reason == Reason::Refusal => self.plan_soon(),
+            Phase::Waiting => {}
+            _ => self.is_mended = true,
+        }
     }
 
     pub(super) fn stop(&mut self, out: &mut Actions) {
@@ -191,10 +198,13 @@ impl Agent {
         }
     }
 
+    const fn has_lns(&self) -> bool {
+        self.current.is_some() && self.is_lns_named
+    }
+
     fn plan_poll(&mut self) {
-        let wait = self
-            .settings
-            .poll_wait(self.current.is_some(), &mut self.random);
+        let has_lns = self.has_lns();
+        let wait = self.settings.poll_wait(has_lns, &mut self.random);
         self.ask = Deadline {
             at: self.now.plus(wait),
             reason: Reason::Poll,
@@ -220,7 +230,7 @@ impl Agent {
             reason,
         };
         self.hurry.heed(failure, self.ask.at);
-        if self.identity_fresh && reason == Reason::Refusal {
+        if self.is_mended && reason == Reason::Refusal {
             self.plan_soon();
         }
     }

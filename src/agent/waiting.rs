@@ -16,6 +16,8 @@ pub(super) const EXCHANGE_PATIENCE: Duration = Duration::from_secs(5 * 60);
 pub(super) const STORE_PATIENCE: Duration = Duration::from_secs(60);
 /// How often an unusable identity is looked at again when nothing else says so.
 pub(super) const IDENTITY_RECHECK: Duration = Duration::from_secs(60 * 60);
+/// How often one is looked at that is expired by a clock which may be wrong.
+pub(super) const EXPIRED_RECHECK: Duration = Duration::from_secs(60);
 /// Spread of the first ask after the identity was mended or the network came up.
 pub(super) const SOON: Duration = Duration::from_secs(5);
 /// Least distance between asks that a network causes which came up.

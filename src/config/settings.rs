@@ -198,19 +198,19 @@ pub const SETTINGS: &[Setting] = &[
     ),
     usual(
         "network.connect_s",
-        Kind::Number(1, 300),
+        Kind::Number(1, 140),
         "60",
         "Seconds for connection and TLS handshake.",
     ),
     usual(
         "network.response_s",
-        Kind::Number(1, 300),
+        Kind::Number(1, 140),
         "40",
         "Seconds until the first octet of an answer.",
     ),
     usual(
         "network.total_s",
-        Kind::Number(1, 600),
+        Kind::Number(1, 140),
         "120",
         "Seconds for a whole exchange.",
     ),

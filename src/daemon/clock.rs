@@ -32,6 +32,8 @@ pub fn wall_s() -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effective {
     floor_s: u64,
+    /// Since boot, when the floor was taken.
+    taken: Duration,
 }
 
 impl Effective {
@@ -40,13 +42,16 @@ impl Effective {
     pub fn from_passed(times_s: &[u64]) -> Self {
         Self {
             floor_s: times_s.iter().copied().fold(BUILD_EPOCH_S, u64::max),
+            taken: since_boot(),
         }
     }
 
-    /// Seconds since 1970, at least the floor.
+    /// Seconds since 1970, at least the floor and what has passed since it was taken: with a
+    /// clock that nobody sets, what is held back for an hour must not be held for ever.
     #[must_use]
     pub fn now_s(self) -> u64 {
-        wall_s().max(self.floor_s)
+        let passed = since_boot().saturating_sub(self.taken);
+        wall_s().max(self.floor_s.saturating_add(passed.as_secs()))
     }
 
     /// Whether the system clock is not behind the floor.
@@ -95,5 +100,29 @@ impl Cutoff {
     #[must_use]
     pub fn or_earlier(self, other: Self) -> Self {
         Self(self.0.min(other.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Effective, since_boot, wall_s};
+    use core::time::Duration;
+
+    #[test]
+    fn time_goes_on_while_the_clock_is_not_set() {
+        let floor_s = wall_s() + 1_000_000;
+        let mut time = Effective::from_passed(&[floor_s]);
+        time.taken = since_boot().saturating_sub(Duration::from_secs(60));
+        assert!((floor_s + 60..floor_s + 90).contains(&time.now_s()));
+        assert!(!time.is_sane());
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_of_the_floor_is_the_time() {
+        let mut time = Effective::from_passed(&[]);
+        time.taken = Duration::ZERO;
+        let before_s = wall_s();
+        assert!((before_s..=wall_s()).contains(&time.now_s()));
+        assert!(time.is_sane());
     }
 }

@@ -6,7 +6,9 @@ use std::os::unix::fs::DirBuilderExt;
 use tracing::{debug, error, info, warn};
 
 use super::clock;
-use super::service::Service;
+use super::compose;
+use super::discovery::Proof;
+use super::service::{Service, no_identity};
 use super::standing;
 use crate::agent::failure::{Class, Failure};
 use crate::agent::{Event, ExchangeId, SetId};
@@ -33,6 +35,45 @@ pub fn prepare_data_dir(config: &Config) -> Result<(), Failure> {
 }
 
 impl Service {
+    /// What it takes to reach the LNS with a set.
+    pub fn access(&self, set: SetId) -> Result<Proof, Failure> {
+        let standing = self.standing().ok_or_else(no_identity)?;
+        let contents = match self
+            .store
+            .current()
+            .filter(|current| current.number.0 == set.0)
+        {
+            Some(current) => current.contents.clone(),
+            None => {
+                self.store
+                    .load(SetNumber(set.0))
+                    .map_err(|error| store_failure(&error))?
+                    .contents
+            }
+        };
+        compose::access(&self.config, standing, &contents).ok_or_else(|| {
+            let text = format!("set {} names no LNS", set.0);
+            Failure::new(Class::Protocol, "lns_no_address", text)
+                .with_hint("give the gateway an LNS address on the server")
+        })
+    }
+
+    /// Makes a set the one to fall back to. It is no longer under suspicion.
+    pub(super) fn confirm(&mut self, set: SetId) -> Event {
+        let confirmed = self.store.confirm(SetNumber(set.0));
+        if let Err(error) = confirmed {
+            return store_failed(&error);
+        }
+        let digest = self
+            .store
+            .current()
+            .map(|current| current.contents.digest());
+        if let Some(Err(error)) = digest.map(|digest| self.store.release(&digest)) {
+            warn!("{}", chain(&error));
+        }
+        Event::Confirmed { set }
+    }
+
     pub(super) fn stage(&mut self, id: ExchangeId) -> Event {
         let contents = match self.offer.take() {
             Some((offered, contents)) if offered == id => contents,
@@ -71,6 +112,13 @@ impl Service {
             Err(error) => warn!("{}", chain(&error)),
         }
         Event::Discarded { set }
+    }
+
+    /// Tells the machine whether the set in use names an LNS.
+    pub(super) fn tell_lns(&mut self) {
+        let set = self.store.current();
+        let is_named = set.is_none_or(|set| !set.contents.tc_uri.is_empty());
+        self.tell(Event::LnsNamed { is_named });
     }
 
     /// Hands the current set over, if that is due.

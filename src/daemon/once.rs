@@ -99,6 +99,11 @@ pub fn run(config: Config) -> Outcome {
             ..Outcome::early(failure)
         };
     }
+    // Whoever starts one cycle by hand does not want it spread.
+    let config = Config {
+        boot_s_max: 0,
+        ..config
+    };
     let worker = match Worker::start(None) {
         Ok(worker) => worker,
         Err(error) => return storage(format!("no thread can be started: {error}")),

@@ -63,15 +63,17 @@ pub fn run(
     let settings = compose::settings(service.config());
     let linking = holders::make(service.config(), wake_holder)?
         .map(|holder| Linking::new(settings, seed(), holder));
+    let notifier = Notifier::from_environment();
     let mut runner = Runner {
         linking,
         watch: watch(service.config(), config_path),
         service,
         sockets,
-        notifier: Notifier::from_environment(),
         network: Network::start(),
         reload_at: None,
-        alive_at: None,
+        // At once: the first thing that is due may be an hour away.
+        alive_at: notifier.alive_every().map(|_| Duration::ZERO),
+        notifier,
         updating: Updating::default(),
         textfile: Textfile::default(),
         config_path: config_path.to_owned(),

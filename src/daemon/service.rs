@@ -14,7 +14,6 @@ use tracing::{debug, warn};
 use super::clock;
 use super::compose;
 use super::cups::{Answered, AskError};
-use super::discovery::Proof;
 use super::keeping::{store_failed, store_failure};
 use super::standing::{self, Standing};
 use super::telling::End;
@@ -78,6 +77,7 @@ impl Service {
         let loaded = service.load_identity();
         service.tell(loaded);
         let current = service.store.current().map(|set| SetId(set.number.0));
+        service.tell_lns();
         let proven = current.is_some_and(|set| service.store.good() == Some(SetNumber(set.0)));
         service.tell(Event::Started {
             current,
@@ -146,7 +146,12 @@ impl Service {
     }
 
     /// Takes a new configuration. Folders are fixed at start; the rest changes now.
+    /// One whose files cannot be used is not taken at all.
     pub fn reconfigure(&mut self, config: Config) {
+        let usable = standing::load(&config, self.store.newest_created_s());
+        if let (Some(_), Err(failure)) = (&self.standing, usable) {
+            return self.tell(Event::IdentityLoadFailed { failure });
+        }
         let before = core::mem::replace(&mut self.config, config);
         let fixed = |config: &Config| {
             (
@@ -193,29 +198,6 @@ impl Service {
     #[must_use]
     pub fn status(&self) -> Status {
         self.agent.status()
-    }
-
-    /// What it takes to reach the LNS with a set.
-    pub fn access(&self, set: SetId) -> Result<Proof, Failure> {
-        let standing = self.standing.as_ref().ok_or_else(no_identity)?;
-        let contents = match self
-            .store
-            .current()
-            .filter(|current| current.number.0 == set.0)
-        {
-            Some(current) => current.contents.clone(),
-            None => {
-                self.store
-                    .load(SetNumber(set.0))
-                    .map_err(|error| store_failure(&error))?
-                    .contents
-            }
-        };
-        compose::access(&self.config, standing, &contents).ok_or_else(|| {
-            let text = format!("set {} names no LNS", set.0);
-            Failure::new(Class::Protocol, "lns_no_address", text)
-                .with_hint("give the gateway an LNS address on the server")
-        })
     }
 
     /// The set in use.
@@ -265,16 +247,16 @@ impl Service {
             Action::Prove { id, set } => self.prove(id, set),
             Action::Commit { set } => {
                 let done = self.store.commit(SetNumber(set.0));
+                self.tell_lns();
                 self.is_export_due = true;
                 Some(done.map_or_else(|error| store_failed(&error), |()| Event::Committed { set }))
             }
-            Action::Confirm { set } => {
-                let done = self.store.confirm(SetNumber(set.0));
-                Some(done.map_or_else(|error| store_failed(&error), |()| Event::Confirmed { set }))
-            }
+            Action::Confirm { set } => Some(self.confirm(set)),
             Action::Revert => {
                 self.is_export_due = true;
-                Some(match self.store.revert() {
+                let done = self.store.revert();
+                self.tell_lns();
+                Some(match done {
                     Ok(number) => Event::Reverted {
                         set: number.map(|number| SetId(number.0)),
                     },
@@ -390,7 +372,7 @@ impl Service {
     }
 }
 
-fn no_identity() -> Failure {
+pub(super) fn no_identity() -> Failure {
     Failure::new(
         Class::IdentityInvalid,
         "missing",

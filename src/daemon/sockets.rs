@@ -12,7 +12,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use super::clock::Cutoff;
-use crate::limits::{CONTROL_OCTETS_MAX, SOCKET_PATIENCE, STATUS_OCTETS_MAX};
+use crate::limits::{CLIENTS_A_ROUND, CONTROL_OCTETS_MAX, SOCKET_PATIENCE, STATUS_OCTETS_MAX};
 use crate::wire::uplink::Frame;
 
 /// The name of the status socket.
@@ -92,9 +92,12 @@ impl Sockets {
         })
     }
 
-    /// Gives the status to everybody who waits for it.
+    /// Gives the status to those who wait for it; the rest is served in the next round.
     pub fn serve_status(&self, object: &str) {
-        while let Ok((mut stream, _)) = self.status.accept() {
+        for _ in 0..CLIENTS_A_ROUND {
+            let Ok((mut stream, _)) = self.status.accept() else {
+                return;
+            };
             let line = object.as_bytes();
             // The object fits the socket's buffer; a reader that does not read loses it.
             let _ = stream.set_nonblocking(true);
@@ -102,9 +105,13 @@ impl Sockets {
         }
     }
 
-    /// Takes one verb of everybody who waits, has it done, and answers how that went.
+    /// Takes one verb of each who waits, has it done, and answers how that went; the rest is
+    /// served in the next round.
     pub fn serve_control(&self, act: &mut dyn FnMut(Verb) -> Result<(), String>) {
-        while let Ok((stream, _)) = self.control.accept() {
+        for _ in 0..CLIENTS_A_ROUND {
+            let Ok((stream, _)) = self.control.accept() else {
+                break;
+            };
             // Whoever is gone already does not get an answer.
             let _ = converse(stream, act);
         }
@@ -181,4 +188,44 @@ fn line(stream: &mut UnixStream) -> io::Result<String> {
         }
     }
     Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CLIENTS_A_ROUND, CONTROL, STATUS, Sockets, fs};
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_crowd_of_clients_is_served_in_rounds_between_which_the_loop_goes_on() {
+        let name = format!("mtls-agent-sockets-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let sockets = Sockets::bind(&folder).unwrap();
+        let crowd = |socket: &str| -> Vec<UnixStream> {
+            let client = |_| UnixStream::connect(folder.join(socket)).unwrap();
+            (0..CLIENTS_A_ROUND + 2).map(client).collect()
+        };
+        let mut orders = crowd(CONTROL);
+        for client in &mut orders {
+            client.write_all(b"refresh\n").unwrap();
+        }
+        let served = || {
+            let mut count = 0;
+            sockets.serve_control(&mut |_| {
+                count += 1;
+                Ok(())
+            });
+            count
+        };
+        assert_eq!((served(), served()), (CLIENTS_A_ROUND, 2));
+        let mut readers = crowd(STATUS);
+        sockets.serve_status("{}\n");
+        let last = readers.last_mut().unwrap();
+        last.set_nonblocking(true).unwrap();
+        assert!(last.read(&mut [0; 8]).is_err(), "served in the next round");
+        sockets.serve_status("{}\n");
+        assert_eq!(last.read(&mut [0; 8]).unwrap(), 3);
+        drop(sockets);
+        fs::remove_dir(folder).unwrap();
+    }
 }

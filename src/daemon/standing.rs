@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::clock::Effective;
+use super::clock::{self, Effective};
 use crate::agent::failure::{Class, Failure};
 use crate::config::Config;
 use crate::identity::anchors::{self, Anchors};
 use crate::identity::{self, Identity, Warning};
+use crate::limits::{BUILD_EPOCH_S, REMEMBERED_AHEAD_S_MAX};
 use crate::report::chain;
 use crate::store::station;
 
@@ -39,6 +40,7 @@ pub fn load(config: &Config, newest_created_s: u64) -> Result<(Standing, Vec<War
         Failure::new(Class::IdentityInvalid, error.code(), error.to_string())
             .with_hint(error.hint())
     };
+    let newest_created_s = plausible(newest_created_s, clock::wall_s());
     let early = Effective::from_passed(&[newest_created_s]);
     let path = &config.identity.certificate;
     let loaded = identity::load(path, &config.identity.key, early.now_s())
@@ -76,4 +78,31 @@ pub fn load(config: &Config, newest_created_s: u64) -> Result<(Standing, Vec<War
         },
         warnings,
     ))
+}
+
+/// A time that the store remembers, unless it lies years ahead of a clock that is set: then
+/// it was written while the clock was wrong, and would make every certificate look expired.
+fn plausible(remembered_s: u64, wall_s: u64) -> u64 {
+    let is_set = wall_s >= BUILD_EPOCH_S;
+    if is_set && remembered_s > wall_s.saturating_add(REMEMBERED_AHEAD_S_MAX) {
+        0
+    } else {
+        remembered_s
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUILD_EPOCH_S, REMEMBERED_AHEAD_S_MAX, plausible};
+
+    #[test]
+    fn a_memory_from_a_wrong_clock_is_dropped_once_the_clock_is_right() {
+        let now_s = BUILD_EPOCH_S + 1000;
+        assert_eq!(plausible(now_s + 60, now_s), now_s + 60);
+        assert_eq!(plausible(now_s + REMEMBERED_AHEAD_S_MAX + 1, now_s), 0);
+        assert_eq!(
+            plausible(now_s + REMEMBERED_AHEAD_S_MAX + 1, 5),
+            now_s + REMEMBERED_AHEAD_S_MAX + 1
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! Acts: notices that a file of the identity, an anchor or the configuration has changed.
 //!
-//! The folders are watched, because a renewed certificate arrives by rename.
+//! The folders are watched, because a renewed certificate arrives by rename; that of a
+//! symbolic link and that of what it leads to.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,6 +21,8 @@ impl Watch {
     /// Starts watching. A folder that does not exist is left out.
     pub fn start(files: &[PathBuf]) -> Result<Self, Errno> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        let targets = files.iter().filter_map(|file| file.canonicalize().ok());
+        let files: Vec<PathBuf> = files.iter().cloned().chain(targets).collect();
         let mut folders: Vec<&Path> = files.iter().filter_map(|file| folder(file)).collect();
         folders.sort_unstable();
         folders.dedup();

@@ -8,7 +8,7 @@ use rustls::RootCertStore;
 use super::Warning;
 use super::error::{Fault, IdentityError};
 use super::pem::{self, PemFault};
-use super::source::read_file;
+use super::source::read_anchors;
 use crate::wire::x509::Facts;
 
 /// Trust anchors and what there is to say about them.
@@ -28,7 +28,7 @@ pub fn load(paths: &[PathBuf], now_s: u64) -> Result<Anchors, IdentityError> {
     let mut all = Vec::new();
     let mut warnings = Vec::new();
     for path in paths {
-        let octets = read_file(path)?;
+        let octets = read_anchors(path)?;
         let fail = |fault| IdentityError {
             path: path.clone(),
             fault,

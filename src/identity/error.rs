@@ -45,8 +45,11 @@ pub enum Fault {
     Owner(u32),
     /// The key can be read by others.
     Permissions(u32),
-    /// The file is larger than an identity file may be.
-    TooLarge,
+    /// The file is larger than such a file may be.
+    TooLarge {
+        /// The most it may hold, KiB.
+        kib_max: u64,
+    },
     /// The system refuses to read it.
     Unreadable(String),
 }
@@ -78,7 +81,7 @@ impl IdentityError {
             Fault::NotX509 => "not_x509",
             Fault::Owner(_) => "key_owner",
             Fault::Permissions(_) => "key_permissions",
-            Fault::TooLarge => "too_large",
+            Fault::TooLarge { .. } => "too_large",
             Fault::Unreadable(_) => "unreadable",
         }
     }
@@ -90,7 +93,7 @@ impl IdentityError {
             Fault::CommonName(_) => {
                 "issue the certificate with CN = the EUI as 16 upper-case hex digits"
             }
-            Fault::Empty | Fault::NotPem(_) | Fault::NotX509 | Fault::TooLarge => {
+            Fault::Empty | Fault::NotPem(_) | Fault::NotX509 | Fault::TooLarge { .. } => {
                 "copy the file to the device again"
             }
             Fault::Encrypted => {
@@ -155,7 +158,7 @@ impl fmt::Display for IdentityError {
             Fault::Permissions(mode) => {
                 write!(f, "the key {path} can be read by others (mode {mode:04o})")
             }
-            Fault::TooLarge => write!(f, "{path} is larger than 64 KiB"),
+            Fault::TooLarge { kib_max } => write!(f, "{path} is larger than {kib_max} KiB"),
             Fault::Unreadable(why) => write!(f, "{path} cannot be read: {why}"),
         }
     }

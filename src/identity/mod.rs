@@ -54,7 +54,7 @@ pub struct Identity {
 /// Loads certificate and key and checks everything that can be checked offline.
 /// `now_s` is the effective time in seconds since 1970.
 pub fn load(certificate: &Path, key_path: &Path, now_s: u64) -> Result<Identity, IdentityError> {
-    let certificate_octets = source::read_file(certificate)?;
+    let certificate_octets = source::read_certificate(certificate)?;
     let chain = chain(&certificate_octets, certificate)?;
     let key_octets = source::read_key(key_path)?;
     let key_failure = |fault| IdentityError {

@@ -2,20 +2,29 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use super::error::{Fault, IdentityError};
 
 /// Largest identity file: a chain of RSA-4096 certificates has about 10 KiB.
-const FILE_OCTETS_MAX: u64 = 64 * 1024;
+const FILE_KIB_MAX: u64 = 64;
+/// Largest file of trust anchors: the roots of a whole system are about 220 KiB.
+const ANCHORS_KIB_MAX: u64 = 1024;
 
-/// Reads a file of at most 64 KiB.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, IdentityError> {
+/// Reads a certificate file of at most 64 KiB.
+pub(super) fn read_certificate(path: &Path) -> Result<Vec<u8>, IdentityError> {
     let file = open(path)?;
-    read(file, path).map(|octets| octets.to_vec())
+    read(file, path, FILE_KIB_MAX).map(|octets| octets.to_vec())
+}
+
+/// Reads a file of trust anchors of at most 1 MiB.
+pub(super) fn read_anchors(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    let file = open(path)?;
+    read(file, path, ANCHORS_KIB_MAX).map(|octets| octets.to_vec())
 }
 
 /// Reads a private key file. It must belong to root or to us, and to nobody else.
@@ -33,7 +42,7 @@ pub(super) fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError>
     if metadata.mode() & 0o077 != 0 {
         return Err(fail(Fault::Permissions(metadata.mode() & 0o7777)));
     }
-    read(file, path)
+    read(file, path, FILE_KIB_MAX)
 }
 
 fn open(path: &Path) -> Result<File, IdentityError> {
@@ -41,7 +50,12 @@ fn open(path: &Path) -> Result<File, IdentityError> {
         path: path.to_owned(),
         fault,
     };
-    let file = File::open(path).map_err(|error| {
+    // Without O_NONBLOCK a FIFO in its place would stop the agent for ever.
+    let opened = File::options()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path);
+    let file = opened.map_err(|error| {
         fail(if error.kind() == ErrorKind::NotFound {
             Fault::Missing
         } else {
@@ -55,17 +69,18 @@ fn open(path: &Path) -> Result<File, IdentityError> {
     Ok(file)
 }
 
-fn read(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+fn read(file: File, path: &Path, kib_max: u64) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
     let fail = |fault| IdentityError {
         path: path.to_owned(),
         fault,
     };
     let mut octets = Zeroizing::new(Vec::with_capacity(4096));
-    file.take(FILE_OCTETS_MAX.saturating_add(1))
+    let octets_max = kib_max.saturating_mul(1024);
+    file.take(octets_max.saturating_add(1))
         .read_to_end(&mut octets)
         .map_err(|error| fail(unreadable(&error)))?;
-    if u64::try_from(octets.len()).unwrap_or(u64::MAX) > FILE_OCTETS_MAX {
-        return Err(fail(Fault::TooLarge));
+    if u64::try_from(octets.len()).unwrap_or(u64::MAX) > octets_max {
+        return Err(fail(Fault::TooLarge { kib_max }));
     }
     Ok(octets)
 }

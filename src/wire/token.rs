@@ -57,7 +57,8 @@ pub fn lines(octets: &[u8]) -> Result<Vec<(&str, &str)>, DecodeError> {
 }
 
 /// A server's words without the token it was shown, should it repeat it. `octets` are token
-/// lines; `Bearer NNSXS...` is found with and without its first word.
+/// lines; `Bearer NNSXS...` is found with and without its first word. So is the beginning of a
+/// secret, because the words may have been cut off for the log before they come here.
 #[must_use]
 pub fn withheld(text: &str, octets: &[u8]) -> String {
     let values = lines(octets).unwrap_or_default();
@@ -65,7 +66,25 @@ pub fn withheld(text: &str, octets: &[u8]) -> String {
     let is_secret = |word: &&str| word.len() >= SECRET_OCTETS_MIN;
     words
         .filter(is_secret)
-        .fold(text.to_owned(), |text, word| text.replace(word, "(token)"))
+        .fold(text.to_owned(), |text, word| without(&text, word))
+}
+
+/// The text with every beginning of the secret in it replaced, as far as it agrees.
+fn without(text: &str, secret: &str) -> String {
+    let start = secret.get(..SECRET_OCTETS_MIN).unwrap_or(secret);
+    let mut pieces = text.split(start);
+    let mut kept = pieces.next().unwrap_or_default().to_owned();
+    let rest = secret.strip_prefix(start).unwrap_or_default();
+    for piece in pieces {
+        let pairs = piece.chars().zip(rest.chars());
+        let agreed: usize = pairs
+            .take_while(|(one, other)| one == other)
+            .map(|(letter, _)| letter.len_utf8())
+            .sum();
+        kept.push_str("(token)");
+        kept.push_str(piece.get(agreed..).unwrap_or_default());
+    }
+    kept
 }
 
 fn header(line: &str) -> Result<(&str, &str), &'static str> {
@@ -104,6 +123,19 @@ mod tests {
         );
         assert_eq!(text, "no key (token), Bearer (token)");
         assert_eq!(withheld("unchanged", b"not a token"), "unchanged");
+    }
+
+    #[test]
+    fn a_token_that_is_cut_off_is_withheld_too() {
+        let token = b"Authorization: Bearer NNSXS.ABCDEFGH.IJKLMNOP\r\n";
+        for (said, expected) in [
+            ("key NNSXS.ABCDEFGH.IJK", "key (token)"),
+            ("key NNSXS.ABCDEFGH.IJK...", "key (token)..."),
+            ("NNSXS.ABC, NNSXS.ABCDEFGH.IJKLMNOP", "(token), (token)"),
+            ("NNSXS.A", "NNSXS.A"),
+        ] {
+            assert_eq!(withheld(said, token), expected);
+        }
     }
 
     #[test]

@@ -99,7 +99,10 @@ impl Watched {
                 self.current = *current;
                 self.good = current.filter(|_| *proven);
             }
-            Event::Reconfigured { settings } if !self.quit => self.settings = *settings,
+            Event::Reconfigured { settings } if !self.quit => {
+                self.settings = *settings;
+                self.waived = true;
+            }
             Event::IdentityLoaded => {
                 self.identity = true;
                 self.waived = true;

@@ -226,3 +226,38 @@ fn a_shorter_poll_counts_at_once() {
     assert_eq!(tell(&mut agent, Event::Reconfigured { settings }), []);
     assert!(wait(&agent) <= 66 * MINUTE);
 }
+
+#[test]
+fn a_mended_configuration_is_tried_at_once() {
+    let mut agent = in_service();
+    fail(&mut agent, failure(Class::Configuration));
+    assert_eq!(reason(&agent), "refusal");
+    let settings = Settings::default();
+    assert_eq!(tell(&mut agent, Event::Reconfigured { settings }), []);
+    assert!(wait(&agent) <= Duration::from_secs(5));
+    asked(&mut agent);
+}
+
+#[test]
+fn a_refusal_of_what_was_asked_by_the_old_configuration_is_not_waited_for() {
+    let mut agent = in_service();
+    let id = asked(&mut agent);
+    let settings = Settings::default();
+    assert_eq!(tell(&mut agent, Event::Reconfigured { settings }), []);
+    let failure = failure(Class::NotRegistered);
+    tell(&mut agent, Event::Failed { id, failure });
+    assert!(wait(&agent) <= Duration::from_secs(5));
+}
+
+#[test]
+fn a_set_without_an_lns_leaves_the_interval_of_a_device_without_a_set() {
+    let mut agent = in_service();
+    tell(&mut agent, Event::LnsNamed { is_named: false });
+    let id = asked(&mut agent);
+    tell(&mut agent, Event::Unchanged { id });
+    assert!((12 * MINUTE..=18 * MINUTE).contains(&wait(&agent)));
+    tell(&mut agent, Event::LnsNamed { is_named: true });
+    let id = asked(&mut agent);
+    tell(&mut agent, Event::Unchanged { id });
+    assert!(wait(&agent) > 20 * 60 * MINUTE);
+}

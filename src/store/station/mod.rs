@@ -18,6 +18,7 @@ pub use facts::{configured_eui, signature_keys, version_text, warnings};
 use super::disk::{Access, Disk, RealDisk};
 use super::durable;
 use super::error::StoreError;
+use super::generation::MAX_CREDENTIAL_OCTETS;
 use super::set::SetContents;
 use crate::wire::credential::Credential;
 use std::fs::DirBuilder;
@@ -28,8 +29,9 @@ use std::path::Path;
 const MARKER: &str = "tc-temp.upd";
 /// In the order in which station renames them.
 const ENDINGS: [&str; 4] = ["trust", "crt", "key", "uri"];
-/// The most octets of a file that is read: a bundle of many PEM certificates fits.
-const MAX_FILE_OCTETS: usize = 64 * 1024;
+/// The most octets of a file that is read: as much as a set may hold. The roots of a whole
+/// system, which many gateways have for their `tc.trust`, are about 220 KiB.
+const MAX_FILE_OCTETS: usize = MAX_CREDENTIAL_OCTETS;
 
 /// Reads the set that Basic Station has, octet for octet, so that the CRC is the one station
 /// computes. Renames that station had not finished count as done. `None` if there is no
@@ -177,7 +179,17 @@ fn is_same(disk: &dyn Disk, home: &Path, files: &[(&str, &[u8])]) -> Result<bool
     for (ending, octets) in files {
         // Station takes a missing file for an empty one and trims the address, so a home that
         // differs in this only, as an adopted one may, is left as it is.
-        let found = read(disk, home, &regular(ending))?.unwrap_or_default();
+        let name = regular(ending);
+        let found = match disk.read(&name, MAX_FILE_OCTETS) {
+            Ok(octets) => octets,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            // Larger than any of ours: replaced like every other file.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                is_same = false;
+                continue;
+            }
+            Err(error) => return Err(StoreError::io("read", &home.join(name), error)),
+        };
         is_same &= match *ending {
             "uri" => found.trim_ascii() == *octets,
             _ => found == *octets,

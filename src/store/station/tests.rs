@@ -165,6 +165,19 @@ fn a_set_with_nothing_usable_in_tc_uri_is_not_adopted() {
 }
 
 #[test]
+fn a_whole_system_s_bundle_of_roots_is_adopted_and_a_larger_one_is_replaced() {
+    let scratch = Scratch::new();
+    let home = scratch.path();
+    let roots = "-----BEGIN CERTIFICATE-----\n".repeat(8 * 1024);
+    plant(home, &[("tc.uri", "wss://lns:1"), ("tc.trust", &roots)]);
+    let adopted = adopt(home).unwrap().unwrap();
+    assert_eq!(adopted.tc.unwrap().trust(), roots.as_bytes());
+    plant(home, &[("tc.trust", &roots.repeat(2))]);
+    assert!(render(home, &contents(1)).unwrap());
+    assert_eq!(adopt(home).unwrap(), Some(contents(1)));
+}
+
+#[test]
 fn renames_that_station_had_not_finished_count_as_done() {
     let scratch = Scratch::new();
     let old = [
