@@ -9,6 +9,7 @@
 //! | [`lns`] | the network server: discovery and traffic |
 //! | [`faults`] | servers that never behave |
 //! | [`device`] | a gateway with the agent on it, and systemd |
+//! | [`station`] | Basic Station, for whoever starts and watches it |
 //! | [`openssl`] | the operator's own hands |
 //!
 //! The doubles share no code with the agent: a mistake in one cannot hide a mistake in the other.
@@ -30,4 +31,5 @@ pub mod lns;
 pub mod openssl;
 pub mod pki;
 pub mod server;
+pub mod station;
 pub mod tls;

@@ -1,0 +1,73 @@
+//! Acts: takes in what station says and passes it on.
+
+use core::time::Duration;
+
+use tracing::{Level, debug, enabled, error, info, warn};
+
+use super::keeper::Keeper;
+use super::log::{self, Severity};
+use crate::daemon::clock;
+use crate::wire::credential::Credential;
+use crate::wire::token;
+
+/// Lines kept for the day station fails.
+const LAST_LINES: usize = 20;
+
+impl Keeper {
+    pub(super) fn read(&mut self) {
+        let Some(child) = &mut self.child else {
+            return;
+        };
+        let lines = child.lines();
+        let now = clock::since_boot();
+        for line in lines {
+            self.line(&line, now);
+        }
+    }
+
+    pub(super) fn line(&mut self, line: &str, now: Duration) {
+        let mut line = line.to_owned();
+        for (_, credential) in &self.credentials {
+            let key = credential.as_ref().map(Credential::key);
+            line = token::withheld(&line, key.unwrap_or_default());
+        }
+        let (severity, said) = log::read(&line);
+        self.pass_on(severity, &line, now);
+        if log::shows_discovery(&line) {
+            self.sight.tells();
+        }
+        if let Some(finding) = self.sight.said(said, &line) {
+            self.found(finding, now);
+        }
+        if self.last_lines.len() >= LAST_LINES {
+            self.last_lines.pop_front();
+        }
+        self.last_lines.push_back(line);
+    }
+
+    pub(super) fn pass_on(&mut self, severity: Severity, line: &str, now: Duration) {
+        // What nobody would see uses up no allowance.
+        if severity == Severity::Debug && !enabled!(Level::DEBUG) {
+            return;
+        }
+        let Some(dropped) = self.allowance.admit(now) else {
+            return;
+        };
+        if dropped > 0 {
+            warn!("{dropped} lines of station were dropped");
+        }
+        match severity {
+            Severity::Error => error!("station: {line}"),
+            Severity::Warning => warn!("station: {line}"),
+            Severity::Info => info!("station: {line}"),
+            Severity::Debug => debug!("station: {line}"),
+        }
+    }
+
+    pub(super) fn tell_dropped(&mut self) {
+        let dropped = self.allowance.take_dropped();
+        if dropped > 0 {
+            warn!("{dropped} lines of station were dropped");
+        }
+    }
+}
