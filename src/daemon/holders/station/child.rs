@@ -20,6 +20,11 @@ const READ_OCTETS: usize = 8 * 1024;
 /// How long a station that was told to end may take.
 pub(super) const END_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long after its pipes have closed its end is looked for, and how often. A process that
+/// lives on without them is looked at with each sample.
+const QUIET_MAX: Duration = Duration::from_secs(2);
+const QUIET_LOOK: Duration = Duration::from_millis(50);
+
 /// A running station.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -30,6 +35,8 @@ pub(super) struct Running {
     pub(super) since: Duration,
     /// It was told to end and is killed at this moment.
     pub(super) kill_at: Option<Duration>,
+    // Both pipes were seen closed at this moment: it is about to end.
+    quiet_at: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -71,6 +78,7 @@ impl Running {
             err,
             since: now,
             kill_at: None,
+            quiet_at: None,
         })
     }
 
@@ -88,10 +96,21 @@ impl Running {
     }
 
     /// Reads what is there, without waiting.
-    pub(super) fn lines(&mut self) -> Vec<String> {
+    pub(super) fn lines(&mut self, now: Duration) -> Vec<String> {
         let mut lines = self.out.read();
         lines.extend(self.err.read());
+        if self.pipes().next().is_none() {
+            self.quiet_at.get_or_insert(now);
+        }
         lines
+    }
+
+    /// When it is to be looked at again, because it has to be killed or is about to end.
+    pub(super) fn look_at(&self, now: Duration) -> Option<Duration> {
+        let is_quiet = |at: &Duration| now.saturating_sub(*at) < QUIET_MAX;
+        let quiet = self.quiet_at.filter(is_quiet);
+        let quiet = quiet.map(|_| now.saturating_add(QUIET_LOOK));
+        [self.kill_at, quiet].into_iter().flatten().min()
     }
 
     /// What came without an end of line.

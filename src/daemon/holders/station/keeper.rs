@@ -185,6 +185,7 @@ impl Keeper {
             if child.kill_at.is_some_and(|at| at <= now) {
                 warn!("station does not end within 10 seconds of SIGTERM and is killed");
                 child.kill();
+                child.kill_at = None;
             }
             if child.ended().is_some() {
                 // What it may have started.
@@ -217,7 +218,8 @@ impl Keeper {
     }
 
     fn due(&self) -> Option<Duration> {
-        let kill = self.child.as_ref().and_then(|child| child.kill_at);
+        let now = clock::since_boot();
+        let kill = self.child.as_ref().and_then(|child| child.look_at(now));
         if !self.is_wanted {
             return kill;
         }
@@ -261,6 +263,7 @@ impl Keeper {
 
     /// Looks at the process and its connections.
     fn sample(&mut self, now: Duration) {
+        self.tell_dropped();
         self.look_after_unit(now);
         let pid = self.pid();
         let found = pid.map(|pid| watch::connections(pid, self.port));

@@ -18,8 +18,8 @@ impl Keeper {
         let Some(child) = &mut self.child else {
             return;
         };
-        let lines = child.lines();
         let now = clock::since_boot();
+        let lines = child.lines(now);
         for line in lines {
             self.line(&line, now);
         }
@@ -36,7 +36,7 @@ impl Keeper {
         if log::shows_discovery(&line) {
             self.sight.tells();
         }
-        if let Some(finding) = self.sight.said(said, &line) {
+        if let Some(finding) = self.sight.said(said, log::timeless(&line)) {
             self.found(finding, now);
         }
         if self.last_lines.len() >= LAST_LINES {

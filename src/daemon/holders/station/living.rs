@@ -20,7 +20,7 @@ impl Keeper {
         if let Some(ended) = child.ended() {
             let (was_told, life) = (child.kill_at.is_some(), now.saturating_sub(child.since));
             child.kill();
-            let mut lines = child.lines();
+            let mut lines = child.lines(now);
             lines.extend(child.rest());
             self.child = None;
             for line in lines {

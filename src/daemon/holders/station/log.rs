@@ -70,6 +70,12 @@ pub(super) fn shows_discovery(line: &str) -> bool {
     parts(line).is_some_and(|(_, level, _)| level == "INFO")
 }
 
+/// A line without its time, for texts that have one of their own.
+#[must_use]
+pub(super) fn timeless(line: &str) -> &str {
+    line.find('[').map_or(line, |at| line.split_at(at).1)
+}
+
 fn parts(line: &str) -> Option<(&str, &str, &str)> {
     let (_, rest) = line.split_once('[')?;
     let (mark, text) = rest.split_once(']')?;

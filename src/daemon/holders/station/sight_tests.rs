@@ -27,13 +27,18 @@ fn connected() -> Sight {
 }
 
 fn summary(finding: Option<&Finding>) -> (&'static str, &'static str) {
-    match finding {
-        Some(Finding::Lost(failure)) => ("lost", failure.code),
-        Some(Finding::Refused(failure)) => ("refused", failure.code),
-        Some(Finding::Stuck(failure)) => ("stuck", failure.code),
-        Some(Finding::Connected) => ("connected", ""),
-        None => ("", ""),
-    }
+    let name = match finding {
+        Some(Finding::Lost(_)) => "lost",
+        Some(Finding::Refused(_)) => "refused",
+        Some(Finding::Stuck(_)) => "stuck",
+        Some(Finding::Connected) => "connected",
+        None => "",
+    };
+    let code = match finding {
+        Some(Finding::Lost(why) | Finding::Refused(why) | Finding::Stuck(why)) => why.code,
+        Some(Finding::Connected) | None => "",
+    };
+    (name, code)
 }
 
 #[test]
