@@ -145,6 +145,9 @@ fn a_rotation_leaves_the_live_connection_alone_and_the_next_one_uses_the_new_key
     let connections = scene.around.lns.connections();
     assert_eq!(connections[1].token.as_deref(), Some("second"));
     assert_eq!(pid(&service), child, "the same process");
+    service.until("nothing waits", |service| {
+        service.show("/lns/holder/newer_credentials_wait") == json!(false)
+    });
     assert_eq!(
         service.count("the LNS link is lost"),
         0,

@@ -59,6 +59,8 @@ pub(super) struct Keeper {
     pub(super) start_at: Duration,
     pub(super) sample_at: Duration,
     pub(super) helped_at: Option<Duration>,
+    // Discoveries called silent since one was seen answered.
+    pub(super) silences: u32,
     pub(super) restarts: Restarts,
     pub(super) last_exit: Option<Ended>,
     pub(super) sight: Sight,
@@ -94,6 +96,7 @@ impl Keeper {
             start_at: now,
             sample_at: now,
             helped_at: None,
+            silences: 0,
             restarts: Restarts::default(),
             last_exit: None,
             sight: Sight::default(),
@@ -286,6 +289,9 @@ impl Keeper {
             }
             Finding::Lost(failure) | Finding::Refused(failure) => self.fail(failure),
             Finding::Stuck(failure) => {
+                if failure.code == "discovery_silent" {
+                    self.silences = self.silences.saturating_add(1);
+                }
                 let is_due = |at: Duration| now.saturating_sub(at) >= HELP_PAUSE;
                 if self.helped_at.is_none_or(is_due) {
                     self.helped_at = Some(now);

@@ -5,13 +5,18 @@ use core::time::Duration;
 use tracing::{Level, debug, enabled, error, info, warn};
 
 use super::keeper::Keeper;
-use super::log::{self, Severity};
+use super::log::{self, Said, Severity};
+use super::sight::SAMPLE_SOON;
 use crate::daemon::clock;
 use crate::wire::credential::Credential;
 use crate::wire::token;
 
 /// Lines kept for the day station fails.
 const LAST_LINES: usize = 20;
+
+/// So many silent discoveries without one that was ever answered: this station's log does not
+/// show the answer, and a station that works must not be started again for that.
+const SILENCES_MAX: u32 = 2;
 
 impl Keeper {
     pub(super) fn read(&mut self) {
@@ -33,8 +38,15 @@ impl Keeper {
         }
         let (severity, said) = log::read(&line);
         self.pass_on(severity, &line, now);
-        if log::shows_discovery(&line) {
+        if said == Said::Discovered {
+            self.silences = 0;
+        }
+        if log::shows_discovery(&line) && self.silences < SILENCES_MAX {
             self.sight.tells();
+        }
+        if said != Said::Nothing {
+            // Something happens to the connection: look soon, however calm it was.
+            self.sample_at = self.sample_at.min(now.saturating_add(SAMPLE_SOON));
         }
         if let Some(finding) = self.sight.said(said, log::timeless(&line)) {
             self.found(finding, now);

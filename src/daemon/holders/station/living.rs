@@ -1,13 +1,13 @@
 //! Acts: how station comes to life and what follows its end.
 
 use core::time::Duration;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tracing::{debug, error, info, warn};
 
 use super::child::Running;
 use super::keeper::Keeper;
-use super::rules::Ended;
+use super::rules::{Ended, Restarts};
 use super::sight::SAMPLE_SOON;
 use super::{Means, ground, unit};
 use crate::agent::failure::{Class, Failure};
@@ -99,6 +99,11 @@ impl Keeper {
     }
 
     pub(super) fn start_child(&mut self, command: &[String], now: Duration) -> Result<(), String> {
+        let home = ground::option(command, "-h", "--home").map(Path::new);
+        if home.is_some_and(|home| home != self.home) && self.restarts == Restarts::default() {
+            let home = self.home.display();
+            warn!("station.command names another home than lns.station_home {home}");
+        }
         ground::clear(&ground::temporary(command), command)?;
         let program = command.first().map_or("", String::as_str);
         let child = Running::start(command, &self.home, now)

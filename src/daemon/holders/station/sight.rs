@@ -40,7 +40,7 @@ const REFUSALS_MAX: u32 = 6;
 /// What was found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// The traffic connection stands.
+    /// The traffic connection stands, for the first time or another one.
     Connected,
     /// It is gone.
     Lost(Failure),
@@ -56,6 +56,7 @@ pub(super) struct Sight {
     // First sample each connection was in, and the last.
     live: BTreeMap<u64, (Duration, Duration)>,
     is_connected: bool,
+    traffic: Option<u64>,
     gone_since: Option<Duration>,
     // Its log is ours and shows discovery's answer, so that silence means something.
     is_telling: bool,
@@ -110,6 +111,7 @@ impl Sight {
             Said::Unreachable => {
                 // An LNS that is away is not one that says no.
                 self.turns = 0;
+                self.refusal = None;
                 self.trouble = Some(line.to_owned());
             }
             Said::Refused => {
@@ -130,14 +132,17 @@ impl Sight {
     /// Takes in the connections there are now.
     pub(super) fn sample(&mut self, now: Duration, found: &BTreeSet<u64>) -> Option<Finding> {
         self.follow(now, found);
-        let since = self.live.values().map(|(first, _)| *first).min();
-        let age = since.map(|since| now.saturating_sub(since));
+        let oldest = self.live.iter().map(|(inode, (first, _))| (*first, *inode));
+        let oldest = oldest.min();
+        let age = oldest.map(|(first, _)| now.saturating_sub(first));
         if age.is_none() {
             return self.without(now);
         }
         let is_traffic = !self.is_telling || self.has_discovered;
         if age >= Some(SETTLED) && is_traffic {
-            let is_new = !self.is_connected;
+            let inode = oldest.map(|(_, inode)| inode);
+            let is_new = !self.is_connected || self.traffic != inode;
+            self.traffic = inode;
             self.connected();
             return is_new.then_some(Finding::Connected);
         }
