@@ -77,8 +77,11 @@ impl Sight {
 
     /// Time to the next sample.
     #[must_use]
-    pub(super) const fn pause(&self) -> Duration {
-        if self.is_connected && self.gone_since.is_none() {
+    pub(super) fn pause(&self) -> Duration {
+        let stands = self
+            .traffic
+            .is_some_and(|inode| self.live.contains_key(&inode));
+        if self.is_connected && self.gone_since.is_none() && stands {
             SAMPLE_CALM
         } else {
             SAMPLE_SOON
