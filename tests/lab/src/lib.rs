@@ -10,6 +10,7 @@
 //! | [`faults`] | servers that never behave |
 //! | [`device`] | a gateway with the agent on it, and systemd |
 //! | [`relay`] | a gateway whose agent relays, and local clients |
+//! | [`station`] | Basic Station, for whoever starts and watches it |
 //! | [`openssl`] | the operator's own hands |
 //!
 //! The doubles share no code with the agent: a mistake in one cannot hide a mistake in the other.
@@ -33,4 +34,5 @@ pub mod pipe;
 pub mod pki;
 pub mod relay;
 pub mod server;
+pub mod station;
 pub mod tls;

@@ -46,6 +46,12 @@ usage: mtls-lab COMMAND [OPTIONS]
              --upstream ADDRESS:PORT  the server behind it
              --tls 1.2|1.3    this version alone
              --header traefik|envoy|none   how the certificate is passed on (traefik)
+  station  Basic Station without a radio; keys only, no client certificate
+             -h DIR -t DIR    home, and folder of station.pid
+             --faster N       divides its waits
+             --code N         ends at once with this code
+             --hang           connects to nothing
+             --flood N        writes so many lines at start
 
 cups, lns and front print their address, then what happens, and run until standard input ends.
 ";
@@ -55,10 +61,16 @@ fn main() -> ExitCode {
     let command = words.next().unwrap_or_default();
     let rest: Vec<String> = words.collect();
     if ["", "help", "-h", "--help"].contains(&command.as_str())
-        || rest.iter().any(|word| word == "-h" || word == "--help")
+        || rest
+            .iter()
+            .any(|word| word == "--help" || word == "-h" && command != "station")
     {
         print!("{HELP}");
         return ExitCode::from(if command.is_empty() { 2 } else { 0 });
+    }
+    if command == "station" {
+        let code = mtls_lab::station::run(&mtls_lab::station::Options::parse(&rest));
+        return ExitCode::from(u8::try_from(code).unwrap_or(30));
     }
     match run(&command, &rest) {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,0 +1,120 @@
+//! Acts: clears what would keep station from starting well.
+//!
+//! Station leaves its pid file behind, and then takes any process with that number for
+//! itself; and it runs a left-over `/tmp/update.bin` at each start, without asking who put it
+//! there. `reference/cups-lns.md` sections 2 and 6.
+
+use std::fs::remove_file;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
+
+use super::watch::read_some;
+
+/// Where station's temporary files are, unless its command says otherwise.
+const TEMPORARY: &str = "/tmp";
+
+/// The value of station's option in its command: `-t DIR`, `-tDIR`, `--temp DIR`, `--temp=DIR`.
+#[must_use]
+pub(super) fn option<'a>(command: &'a [String], short: &str, long: &str) -> Option<&'a str> {
+    let mut words = command.iter().skip(1);
+    let mut found = None;
+    while let Some(word) = words.next() {
+        if word == short || word == long {
+            found = words.next().map(String::as_str);
+        } else if let Some(value) = word
+            .strip_prefix(long)
+            .and_then(|rest| rest.strip_prefix('='))
+            .or_else(|| word.strip_prefix(short))
+        {
+            found = Some(value);
+        }
+    }
+    found
+}
+
+/// The folder of station's temporary files.
+#[must_use]
+pub(super) fn temporary(command: &[String]) -> PathBuf {
+    PathBuf::from(option(command, "-t", "--temp").unwrap_or(TEMPORARY))
+}
+
+/// Removes a left-over update and a stale pid file. The error says why station must not be
+/// started now.
+pub(super) fn clear(folder: &Path, command: &[String]) -> Result<(), String> {
+    let update = folder.join("update.bin");
+    match remove_file(&update) {
+        Ok(()) => warn!(
+            "removed {}: station would have run it unchecked",
+            update.display()
+        ),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => {
+            return Err(format!(
+                "station is not started, because it would run {} unchecked, and that cannot be \
+                 removed: {error}",
+                update.display()
+            ));
+        }
+    }
+    let file = folder.join("station.pid");
+    if is_stale(&file, command) {
+        match remove_file(&file) {
+            Ok(()) => info!("removed {}: no station has that number", file.display()),
+            Err(error) => warn!("{} is stale and stays: {error}", file.display()),
+        }
+    }
+    Ok(())
+}
+
+fn is_stale(file: &Path, command: &[String]) -> bool {
+    let text = match read_some(file) {
+        Ok(text) => text,
+        Err(error) => return error.kind() == ErrorKind::InvalidData,
+    };
+    let Ok(pid) = text.trim().parse::<u32>() else {
+        return true;
+    };
+    !is_station(pid, command).unwrap_or(false)
+}
+
+/// Whether a process is a station, by its name or by its program.
+fn is_station(pid: u32, command: &[String]) -> io::Result<bool> {
+    let name = read_some(Path::new(&format!("/proc/{pid}/comm")))?;
+    let words = read_some(Path::new(&format!("/proc/{pid}/cmdline")))?;
+    let own = command.first().map_or("station", |word| base(word));
+    // The second word is the program where the first is an interpreter.
+    let is_program = |word: &str| base(word) == own || base(word).starts_with("station");
+    Ok(name.starts_with("station") || words.split('\0').take(2).any(is_program))
+}
+
+fn base(word: &str) -> &str {
+    word.rsplit('/').next().unwrap_or(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{option, temporary};
+    use std::path::Path;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_temporary_folder_is_that_of_the_command() {
+        for (text, expected) in [
+            ("station -h /a", "/tmp"),
+            ("station -t /b -h /a", "/b"),
+            ("station -t/c", "/c"),
+            ("station --temp /d", "/d"),
+            ("station --temp=/e", "/e"),
+            ("-t /x", "/tmp"),
+            ("station -t", "/tmp"),
+        ] {
+            assert_eq!(temporary(&words(text)), Path::new(expected), "{text}");
+        }
+        assert_eq!(option(&words("s --home=/h"), "-h", "--home"), Some("/h"));
+    }
+}

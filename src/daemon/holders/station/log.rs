@@ -1,0 +1,255 @@
+//! Reads: Basic Station's log lines, and lets through no more than a journal can bear.
+//!
+//! ```text
+//! 2022-01-17 10:00:00.123 [TCE:INFO] Infos: 123:4567:89ab:cdef muxs-::0 wss://lns:8887/...
+//!                          MOD LEVL  text
+//! ```
+
+use core::time::Duration;
+
+use crate::wire::cups::stack_error::printable;
+
+/// Octets of a line that are kept; the rest of it is dropped.
+pub(super) const LINE_OCTETS_MAX: usize = 1024;
+
+/// Lines let through at once.
+const BURST: u32 = 20;
+
+/// One line more for each of these.
+const REFILL: Duration = Duration::from_secs(1);
+
+/// How much a line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Severity {
+    /// CRIT, ERRO.
+    Error,
+    /// WARN.
+    Warning,
+    /// NOTI, INFO, and lines without a level.
+    Info,
+    /// VERB and below.
+    Debug,
+}
+
+/// What a line tells about the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// Nothing of that.
+    Nothing,
+    /// Discovery was answered: the traffic connection comes next.
+    Discovered,
+    /// The LNS said no to the credentials.
+    Refused,
+    /// A connection did not come about for another reason.
+    Unreachable,
+}
+
+/// What there is to know of one line.
+#[must_use]
+pub(super) fn read(line: &str) -> (Severity, Said) {
+    let Some((module, level, text)) = parts(line) else {
+        return (Severity::Info, Said::Nothing);
+    };
+    let severity = match level {
+        "CRIT" | "ERRO" => Severity::Error,
+        "WARN" => Severity::Warning,
+        "NOTI" | "INFO" => Severity::Info,
+        _ => Severity::Debug,
+    };
+    // What station's own CUPS client or its update says is not about the LNS.
+    let said = match module {
+        "CUP" | "SYN" => Said::Nothing,
+        _ => said(text),
+    };
+    (severity, said)
+}
+
+/// Whether a line is one of Basic Station's own at a level that shows discovery's answer.
+#[must_use]
+pub(super) fn shows_discovery(line: &str) -> bool {
+    parts(line).is_some_and(|(_, level, _)| level == "INFO")
+}
+
+/// A line without its time, for texts that have one of their own.
+#[must_use]
+pub(super) fn timeless(line: &str) -> &str {
+    line.find('[').map_or(line, |at| line.split_at(at).1)
+}
+
+fn parts(line: &str) -> Option<(&str, &str, &str)> {
+    let (_, rest) = line.split_once('[')?;
+    let (mark, text) = rest.split_once(']')?;
+    let (module, level) = mark.split_once(':')?;
+    let is_mark = mark.len() <= 9 && mark.bytes().all(|c| c.is_ascii_alphanumeric() || c == b':');
+    is_mark.then(|| (module, level, text.trim_start()))
+}
+
+fn said(text: &str) -> Said {
+    if text.starts_with("Infos:") {
+        return Said::Discovered;
+    }
+    let text = text.to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let is_status = text
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .any(|word| word == "401" || word == "403");
+    if has(&["unauthorized", "forbidden", "rejected"])
+        || is_status && has(&["http", "status", "response", "upgrade"])
+    {
+        return Said::Refused;
+    }
+    if has(&["connect failed", "failed to connect", "connection refused"]) {
+        return Said::Unreachable;
+    }
+    Said::Nothing
+}
+
+/// Cuts what a pipe gives into lines of bounded length.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    line: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes octets in and gives back the lines that are complete, printable, never empty.
+    pub(super) fn take(&mut self, octets: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for &octet in octets {
+            if octet == b'\n' {
+                lines.extend(self.finish());
+            } else if self.line.len() < LINE_OCTETS_MAX {
+                self.line.push(octet);
+            }
+        }
+        lines
+    }
+
+    /// What came without an end of line.
+    pub(super) fn finish(&mut self) -> Option<String> {
+        let line = core::mem::take(&mut self.line);
+        let line = printable(&String::from_utf8_lossy(&line), LINE_OCTETS_MAX);
+        (!line.is_empty()).then_some(line)
+    }
+}
+
+/// How many lines may still pass.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowance {
+    left: u32,
+    since: Duration,
+    dropped: u64,
+}
+
+impl Allowance {
+    /// A full one.
+    #[must_use]
+    pub(super) const fn new(now: Duration) -> Self {
+        Self {
+            left: BURST,
+            since: now,
+            dropped: 0,
+        }
+    }
+
+    /// Asks for one line: `Some` with the number of lines that were dropped before it.
+    pub(super) fn admit(&mut self, now: Duration) -> Option<u64> {
+        let refill = now.saturating_sub(self.since).as_secs() / REFILL.as_secs();
+        if refill > 0 {
+            let refill = u32::try_from(refill).unwrap_or(BURST);
+            self.left = self.left.saturating_add(refill).min(BURST);
+            self.since = now;
+        }
+        let Some(left) = self.left.checked_sub(1) else {
+            self.dropped = self.dropped.saturating_add(1);
+            return None;
+        };
+        self.left = left;
+        Some(core::mem::take(&mut self.dropped))
+    }
+
+    /// The number of lines that were dropped and not told yet. Told by this call.
+    pub(super) fn take_dropped(&mut self) -> u64 {
+        core::mem::take(&mut self.dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Allowance, LINE_OCTETS_MAX, Lines, Said, Severity, read};
+    use core::time::Duration;
+
+    #[test]
+    fn levels_are_those_of_the_bracket() {
+        for (level, expected) in [
+            ("CRIT", Severity::Error),
+            ("ERRO", Severity::Error),
+            ("WARN", Severity::Warning),
+            ("NOTI", Severity::Info),
+            ("INFO", Severity::Info),
+            ("VERB", Severity::Debug),
+            ("DEBU", Severity::Debug),
+            ("XDEB", Severity::Debug),
+        ] {
+            let line = format!("2022-01-17 10:00:00.123 [SYS:{level}] text");
+            assert_eq!(read(&line), (expected, Said::Nothing), "{level}");
+        }
+        for line in ["", "no bracket", "[half", "[a long text with : in it] x"] {
+            assert_eq!(read(line).0, Severity::Info, "{line}");
+        }
+    }
+
+    #[test]
+    fn discovery_refusals_and_dead_ends_are_understood() {
+        for (line, expected) in [
+            (
+                "[TCE:INFO] Infos: 1:2:3:4 muxs-::0 wss://l:8887/x",
+                Said::Discovered,
+            ),
+            (
+                "[AIO:ERRO] [3] WS upgrade failed with HTTP status code: 401",
+                Said::Refused,
+            ),
+            (
+                "[AIO:ERRO] [3] Server response: HTTP/1.1 403 Forbidden",
+                Said::Refused,
+            ),
+            (
+                "[TCE:ERRO] Router rejected by LNS: Unauthorized",
+                Said::Refused,
+            ),
+            (
+                "[TCE:ERRO] TC connect failed - URI: ws://l:401",
+                Said::Unreachable,
+            ),
+            ("[TCE:INFO] sent 401 packets", Said::Nothing),
+            ("[CUP:ERRO] CUPS rejected: HTTP 403", Said::Nothing),
+        ] {
+            assert_eq!(read(line).1, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_are_cut_and_printable() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.take(b"one\ntw"), ["one"]);
+        assert_eq!(lines.take(b"o\x1b[31m\n\n"), ["two [31m"]);
+        let long = vec![b'x'; 5000];
+        assert_eq!(lines.take(&long), [""; 0]);
+        assert_eq!(lines.take(b"\n"), ["x".repeat(LINE_OCTETS_MAX)]);
+        lines.take(b"rest");
+        assert_eq!(lines.finish().as_deref(), Some("rest"));
+        assert_eq!(lines.finish(), None);
+    }
+
+    #[test]
+    fn a_flood_passes_as_twenty_lines_then_one_a_second_with_a_count() {
+        let at = Duration::from_millis;
+        let mut allowance = Allowance::new(at(0));
+        let passed = (0..1000).filter(|_| allowance.admit(at(10)).is_some());
+        assert_eq!(passed.count(), 20);
+        assert_eq!(allowance.admit(at(1010)), Some(980));
+        assert_eq!(allowance.admit(at(1020)), None);
+        assert_eq!(allowance.take_dropped(), 1);
+        assert_eq!(allowance.take_dropped(), 0);
+    }
+}

@@ -1,0 +1,276 @@
+//! Plays: Basic Station, as far as somebody who starts and watches it can tell.
+//!
+//! It reads `tc.uri`, `tc.trust` and `tc.key` at each connect, asks discovery, opens the traffic
+//! connection and keeps it. It ends with code 1 over a bad address. Tokens only, no client
+//! certificate and no radio. Its log has the original's form.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::{Value, json};
+use tungstenite::client::IntoClientRequest as _;
+use tungstenite::{Error, HandshakeError, Message, WebSocket};
+
+use crate::tls;
+
+/// How it behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the `tc.*` files are.
+    pub home: PathBuf,
+    /// Where `station.pid` is written.
+    pub temp: PathBuf,
+    /// All waits are divided by this.
+    pub faster: u32,
+    /// Ends at once with this code.
+    pub code: Option<i32>,
+    /// Connects to nothing, for ever.
+    pub hangs: bool,
+    /// Lines written at start.
+    pub flood: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            home: PathBuf::from("."),
+            temp: std::env::temp_dir(),
+            faster: 1,
+            code: None,
+            hangs: false,
+            flood: 0,
+        }
+    }
+}
+
+impl Options {
+    /// Reads a command line: `-h DIR -t DIR --faster N --code N --hang --flood N`; everything
+    /// else is passed over.
+    #[must_use]
+    pub fn parse(words: &[String]) -> Self {
+        let mut options = Self::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().map(String::as_str).unwrap_or_default();
+            match word.as_str() {
+                "-h" => options.home = value().into(),
+                "-t" => options.temp = value().into(),
+                "--faster" => options.faster = value().parse().unwrap_or(1),
+                "--code" => options.code = value().parse().ok(),
+                "--hang" => options.hangs = true,
+                "--flood" => options.flood = value().parse().unwrap_or(0),
+                _ => {}
+            }
+        }
+        options
+    }
+}
+
+/// Why a round ended.
+enum End {
+    /// Discovery failed or was refused.
+    Discovery,
+    /// Traffic was refused.
+    Traffic,
+    /// Traffic was open and has been closed.
+    Closed,
+}
+
+/// Runs until a signal, or gives the exit code.
+#[must_use]
+pub fn run(options: &Options) -> i32 {
+    log("SYS:NOTI", "Starting station");
+    for number in 0..options.flood {
+        log("RAL:INFO", &format!("line {number} of a flood"));
+    }
+    log("RAL:WARN", "the radio is a double");
+    log("RAL:ERRO", "an error that does not matter");
+    log("RAL:VERB", "a detail");
+    if let Some(code) = options.code {
+        log("SYS:CRIT", &format!("ends with {code} on purpose"));
+        return code;
+    }
+    if already_runs(options) {
+        log(
+            "SYS:ERRO",
+            "A station with this pid file is already running",
+        );
+        return 6;
+    }
+    let update = options.temp.join("update.bin");
+    if update.exists() {
+        log("SYS:ERRO", "ran a left-over update");
+    }
+    if options.hangs {
+        loop {
+            thread::sleep(Duration::from_secs(3600));
+        }
+    }
+    if address(&options.home).is_none() {
+        log("TCE:CRIT", "No TC URI or a bad one");
+        return 1;
+    }
+    let (mut refused, mut closed) = (0, 0);
+    loop {
+        // The table of waits in seconds: discovery 0, 10, 20 .. 60; traffic refused 10; closed 1 .. 16.
+        let wait = match round(options) {
+            End::Discovery => {
+                refused = (refused + 10).min(60);
+                refused
+            }
+            End::Traffic => 10,
+            End::Closed => {
+                closed = (closed * 2).clamp(1, 16);
+                closed
+            }
+        };
+        log("TCE:INFO", &format!("reconnect backoff {wait}s"));
+        thread::sleep(Duration::from_secs(wait) / options.faster.max(1));
+    }
+}
+
+fn already_runs(options: &Options) -> bool {
+    let file = options.temp.join("station.pid");
+    let own = process::id().to_string();
+    let known = fs::read_to_string(&file).unwrap_or_default();
+    let known = known.trim();
+    if !known.is_empty() && known != own && Path::new("/proc").join(known).exists() {
+        return true;
+    }
+    drop(fs::write(&file, own));
+    false
+}
+
+fn address(home: &Path) -> Option<String> {
+    let text = fs::read_to_string(home.join("tc.uri")).ok()?;
+    let text = text.trim();
+    (text.starts_with("ws://") || text.starts_with("wss://")).then(|| text.to_owned())
+}
+
+fn round(options: &Options) -> End {
+    let Some(infos) = address(&options.home) else {
+        return End::Discovery;
+    };
+    log("TCE:VERB", &format!("Connecting to INFOS at {infos}"));
+    let traffic = match discover(&options.home, &infos) {
+        Ok(uri) => uri,
+        Err(why) => {
+            log("TCE:ERRO", &why);
+            return End::Discovery;
+        }
+    };
+    log(
+        "TCE:INFO",
+        &format!("Infos: 123:4567:89ab:cdef muxs-::0 {traffic}"),
+    );
+    let mut socket = match open(&options.home, &traffic) {
+        Ok(socket) => socket,
+        Err(why) => {
+            log("TCE:ERRO", &why);
+            return End::Traffic;
+        }
+    };
+    log("TCE:VERB", "Connected to MUXS.");
+    let version = json!({ "msgtype": "version", "station": "2.0.6(lab)", "protocol": 2 });
+    if socket.send(Message::text(version.to_string())).is_ok() {
+        while socket.read().is_ok() {}
+    }
+    log("TCE:INFO", "MUXS connection closed");
+    End::Closed
+}
+
+fn discover(home: &Path, infos: &str) -> Result<String, String> {
+    let mut socket = open(home, &format!("{infos}/router-info"))?;
+    socket
+        .send(Message::text(r#"{"router":"123:4567:89ab:cdef"}"#))
+        .map_err(|error| format!("TC connect failed: {error}"))?;
+    let answer = loop {
+        match socket.read() {
+            Ok(Message::Text(text)) => break text.as_str().to_owned(),
+            Ok(_) => {}
+            Err(error) => return Err(format!("TC connect failed: {error}")),
+        }
+    };
+    let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+    if let Some(error) = answer.get("error").and_then(Value::as_str) {
+        return Err(format!("Router rejected by LNS: {error}"));
+    }
+    let uri = answer.get("uri").and_then(Value::as_str);
+    uri.map(str::to_owned)
+        .ok_or_else(|| "Router rejected by LNS: no uri".to_owned())
+}
+
+/// A plain or a TLS connection.
+trait Link: io::Read + io::Write {}
+impl<T: io::Read + io::Write> Link for T {}
+
+fn open(home: &Path, uri: &str) -> Result<WebSocket<Box<dyn Link>>, String> {
+    let failed = |why: &dyn std::fmt::Display| format!("TC connect failed - URI: {uri}: {why}");
+    let mut request = uri.into_client_request().map_err(|error| failed(&error))?;
+    let host = request.uri().host().unwrap_or_default().to_owned();
+    let port = request.uri().port_u16().unwrap_or(443);
+    let is_secure = uri.starts_with("wss://");
+    let key = fs::read_to_string(home.join("tc.key")).unwrap_or_default();
+    for line in key.lines().filter(|_| is_secure) {
+        if let Some((name, value)) = line.split_once(": ") {
+            let name = tungstenite::http::HeaderName::from_bytes(name.as_bytes());
+            let value = value.trim().parse();
+            if let (Ok(name), Ok(value)) = (name, value) {
+                request.headers_mut().insert(name, value);
+            }
+        }
+    }
+    let socket = TcpStream::connect((host.as_str(), port)).map_err(|error| failed(&error))?;
+    let stream: Box<dyn Link> = if is_secure {
+        secured(home, host, socket).map_err(|error| failed(&error))?
+    } else {
+        Box::new(socket)
+    };
+    match tungstenite::client(request, stream) {
+        Ok((socket, _)) => Ok(socket),
+        Err(HandshakeError::Failure(Error::Http(answer))) => Err(format!(
+            "WS upgrade failed with HTTP status code: {}",
+            answer.status().as_u16()
+        )),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn secured(home: &Path, host: String, socket: TcpStream) -> io::Result<Box<dyn Link>> {
+    let octets = fs::read(home.join("tc.trust"))?;
+    let mut roots = RootCertStore::empty();
+    let is_pem = octets.starts_with(b"-----BEGIN");
+    let certificates: Vec<CertificateDer<'static>> = if is_pem {
+        CertificateDer::pem_slice_iter(&octets)
+            .filter_map(Result::ok)
+            .collect()
+    } else {
+        vec![CertificateDer::from(octets)]
+    };
+    for certificate in certificates {
+        roots.add(certificate).map_err(io::Error::other)?;
+    }
+    let config = ClientConfig::builder_with_provider(tls::provider())
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from(host).map_err(io::Error::other)?;
+    let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    Ok(Box::new(StreamOwned::new(connection, socket)))
+}
+
+/// Not by a macro that a test harness would catch.
+fn log(mark: &str, text: &str) {
+    let line = format!("2022-01-17 10:00:00.123 [{mark}] {text}\n");
+    drop(io::stderr().write_all(line.as_bytes()));
+}
