@@ -4,7 +4,7 @@
 #![cfg(feature = "daemon")]
 
 use mtls_lab::device::{Device, EUI, Scratch, Service, Surroundings};
-use mtls_lab::lns::{Config, Fault, LnsDouble};
+use mtls_lab::lns::{Config, Fault, LnsDouble, Speech};
 use serde_json::{Value, json};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
@@ -92,7 +92,7 @@ fn the_link_comes_back_after_a_restart_of_the_lns_and_of_the_agent() {
     let elsewhere = LnsDouble::start(&Config::default()).unwrap();
     drop(core::mem::replace(&mut around.lns, elsewhere));
     service.until("noticed", |service| !is_up(service));
-    assert_eq!(service.count("the LNS link is lost"), 1);
+    service.until("told", |service| service.count("the LNS link is lost") == 1);
     around.lns = LnsDouble::start(&config).unwrap();
     service.until("up again", is_up);
     service.signal("TERM");
@@ -123,6 +123,28 @@ fn a_refusal_on_traffic_alone_makes_cups_be_asked_soon() {
     scene.around.cups.rotate_key(EUI, "second");
     assert_eq!(scene.device.run("refresh").code, Some(0));
     service.until("up with the new key", is_up_with(2));
+}
+
+#[test]
+fn what_the_lns_wants_to_run_is_refused_in_one_line() {
+    let scene = scene();
+    let marker = scene.device.path("ran");
+    let command = json!({ "msgtype": "runcmd", "command": "touch", "arguments": [marker] });
+    let shell = json!({ "msgtype": "rmtsh", "user": "root", "start": 0 });
+    let down = json!({ "msgtype": "dnmsg" });
+    scene.around.lns.set_fault(Fault::Says(
+        [command, shell, down]
+            .map(|message| Speech::Text(message.to_string()))
+            .to_vec(),
+    ));
+    let service = scene.device.serve();
+    service.until("all heard", |service| {
+        service.show("/lns/holder/frames_down") == json!(1)
+    });
+    service.until("told", |service| service.count("by runcmd; refused") == 1);
+    assert_eq!(service.count("by rmtsh"), 0);
+    assert!(!marker.exists());
+    assert!(is_up(&service));
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) enum Step {
 
 impl Opening {
     /// The socket that waits for `router_config`.
-    pub(super) const fn line(&self) -> Option<&Line> {
+    pub(super) fn line(&self) -> Option<&Line> {
         match &self.step {
             Step::Waiting(line) => Some(line),
             _ => None,
@@ -44,12 +44,12 @@ impl Opening {
     }
 
     /// Whether the LNS may have the new socket already, and so may have cut the old one.
-    pub(super) const fn may_replace(&self) -> bool {
+    pub(super) fn may_replace(&self) -> bool {
         matches!(self.step, Step::Upgrading(_) | Step::Waiting(_))
     }
 
     /// Whether uplinks must not go to the old socket.
-    pub(super) const fn pauses(&self) -> bool {
+    pub(super) fn pauses(&self) -> bool {
         !matches!(self.step, Step::Discovering)
     }
 }

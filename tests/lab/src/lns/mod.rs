@@ -4,6 +4,7 @@
 //! without `Bearer`.
 
 mod session;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
