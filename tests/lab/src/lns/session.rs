@@ -3,7 +3,6 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
