@@ -67,7 +67,7 @@ fn hanging(device: &mut Device) -> Misbehaving {
     let server = Misbehaving::start(Fault::Hang(Duration::from_secs(3600))).unwrap();
     device.set("cups.uri", server.uri());
     for name in ["connect_s", "response_s", "total_s"] {
-        device.set(&format!("network.{name}"), 300);
+        device.set(&format!("network.{name}"), 140);
     }
     server
 }

@@ -198,13 +198,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     usual(
         "network.connect_s",
-        Kind::Number(1, 140),
+        Kind::Number(1, 300),
         "60",
         "Seconds for connection and TLS handshake.",
     ),
     usual(
         "network.response_s",
-        Kind::Number(1, 140),
+        Kind::Number(1, 300),
         "40",
         "Seconds until the first octet of an answer.",
     ),
