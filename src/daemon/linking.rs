@@ -7,12 +7,12 @@
 //! The three ways of holding the link are three [`Holder`]s; nothing is decided here.
 
 use serde_json::{Value, json};
-use tracing::{info, warn};
 
 use super::clock;
 use super::discovery::Proof;
+use super::telling::say;
 use crate::agent::failure::Failure;
-use crate::agent::link::{Link, LinkAction, LinkDeadline, LinkEvent, LinkReport};
+use crate::agent::link::{Link, LinkAction, LinkDeadline, LinkEvent};
 use crate::agent::{ExchangeId, Moment, SetId, Settings};
 use crate::wire::uplink::Frame;
 
@@ -139,22 +139,8 @@ impl Linking {
             },
             LinkAction::Close { id } => self.holder.close(id),
             LinkAction::AskCups => self.wants_cups = true,
-            LinkAction::Report(report) => tell_people(&report),
+            LinkAction::Report(report) => say(&report, report.failure()),
         }
         None
-    }
-}
-
-fn tell_people(report: &LinkReport) {
-    if let Some(failure) = report.failure() {
-        let hint = failure.hint.unwrap_or_default();
-        warn!(
-            class = failure.class.name(),
-            code = failure.code,
-            hint,
-            "{report}"
-        );
-    } else {
-        info!("{report}");
     }
 }

@@ -1,10 +1,12 @@
 //! Acts: one log line for each change of state; the same end of a cycle again is for debugging.
 
+use core::fmt;
+
 use tracing::{debug, info, warn};
 
 use super::service::Service;
 use crate::agent::Report;
-use crate::agent::failure::Class;
+use crate::agent::failure::{Class, Failure};
 
 /// How the last cycle ended, as far as the log tells ends apart. Texts do not count: servers
 /// put another number into each.
@@ -15,16 +17,8 @@ impl Service {
         let failure = report.failure();
         if self.is_told(&report) {
             debug!("again: {report}");
-        } else if let Some(failure) = failure {
-            let hint = failure.hint.unwrap_or_default();
-            warn!(
-                class = failure.class.name(),
-                code = failure.code,
-                hint,
-                "{report}"
-            );
         } else {
-            info!("{report}");
+            say(&report, failure);
         }
         self.reports.push(report);
     }
@@ -49,4 +43,19 @@ impl Service {
         );
         self.last_end.replace(end) == Some(end) && !is_news
     }
+}
+
+/// One line for people: with its class, code and advice where something failed.
+pub(super) fn say(report: &dyn fmt::Display, failure: Option<&Failure>) {
+    let Some(failure) = failure else {
+        info!("{report}");
+        return;
+    };
+    let hint = failure.hint.unwrap_or_default();
+    warn!(
+        class = failure.class.name(),
+        code = failure.code,
+        hint,
+        "{report}"
+    );
 }
