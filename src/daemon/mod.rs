@@ -6,6 +6,8 @@ pub mod compose;
 pub mod cups;
 pub mod dial;
 pub mod discovery;
+mod duty;
+mod gateway;
 pub mod holders;
 pub mod http;
 pub mod keeping;

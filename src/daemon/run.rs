@@ -4,99 +4,76 @@ use core::time::Duration;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustls::crypto::ring::default_provider;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::clock;
-use super::compose;
-use super::holders;
-use super::keeping::prepare_data_dir;
-use super::linking::Linking;
+use super::duty::Duty;
+use super::gateway::{Gateway, Load};
 use super::metrics;
 use super::netlink::Network;
 use super::notify::Notifier;
-use super::overview::overview;
-use super::service::Service;
 use super::signals::Signals;
 use super::sockets::{Sockets, Verb};
 use super::textfile::Textfile;
-use super::updating::Updating;
 use super::watch::Watch;
-use super::worker::Worker;
-use crate::agent::link::LinkEvent;
-use crate::agent::{By, Event, Moment, SetId};
 use crate::config::Config;
 use crate::limits::RELOAD_PAUSE;
-use crate::report::chain;
 
 /// A machine that has been up for less than this has just booted, with its whole fleet.
-const BOOT_RECENT: Duration = Duration::from_secs(10 * 60);
+pub(super) const BOOT_RECENT: Duration = Duration::from_secs(10 * 60);
 
-/// Runs until SIGTERM or SIGINT. `load` reads the configuration again.
-pub fn run(
-    config: Config,
-    config_path: &Path,
-    load: &dyn Fn(&Path) -> Result<Config, String>,
-) -> Result<(), String> {
-    prepare_data_dir(&config).map_err(|failure| failure.message)?;
-    let (wake_in, wake_out) = UnixStream::pair().map_err(|error| error.to_string())?;
-    wake_in
-        .set_nonblocking(true)
-        .map_err(|error| error.to_string())?;
-    wake_out
-        .set_nonblocking(true)
-        .map_err(|error| error.to_string())?;
+/// Runs a gateway until SIGTERM or SIGINT. `load` reads the configuration again.
+pub fn run(config: Config, config_path: &Path, load: &Load<'_>) -> Result<(), String> {
+    serve(|wake| Gateway::start(config, config_path, load, wake))
+}
+
+/// Runs a service until SIGTERM or SIGINT. `start` gets the end of the wake socket that its
+/// threads write to.
+fn serve<D: Duty>(start: impl FnOnce(UnixStream) -> Result<D, String>) -> Result<(), String> {
+    let plain = |error: std::io::Error| error.to_string();
+    let (wake_in, wake_out) = UnixStream::pair().map_err(plain)?;
+    wake_in.set_nonblocking(true).map_err(plain)?;
+    wake_out.set_nonblocking(true).map_err(plain)?;
     let signals = Signals::start().map_err(|error| format!("signals: {error}"))?;
-    let wake_holder = wake_out.try_clone().map_err(|error| error.to_string())?;
-    let worker = Worker::start(Some(wake_out)).map_err(|error| error.to_string())?;
-    let is_boot = clock::since_boot() < BOOT_RECENT;
-    let service = Service::start(config, worker, seed(), is_boot).map_err(|error| chain(&error))?;
-    let sockets = Sockets::bind(&service.config().runtime_dir)
+    let duty = start(wake_out)?;
+    let sockets = Sockets::bind(duty.runtime_dir())
         .inspect_err(|error| {
-            let folder = service.config().runtime_dir.display();
+            let folder = duty.runtime_dir().display();
             warn!("no status and control sockets in {folder}: {error}");
         })
         .ok();
-    let settings = compose::settings(service.config());
-    let linking = holders::make(service.config(), wake_holder)?
-        .map(|holder| Linking::new(settings, seed(), holder));
     let notifier = Notifier::from_environment();
     let mut runner = Runner {
-        linking,
-        watch: watch(service.config(), config_path),
-        service,
+        watch: watch(&duty),
+        duty,
         sockets,
         network: Network::start(),
         reload_at: None,
         // At once: the first thing that is due may be an hour away.
         alive_at: notifier.alive_every().map(|_| Duration::ZERO),
         notifier,
-        updating: Updating::default(),
         textfile: Textfile::default(),
-        config_path: config_path.to_owned(),
     };
     runner.notifier.ready();
     info!("mtls-agent {} is running", env!("CARGO_PKG_VERSION"));
-    runner.serve(&wake_in, &signals, load);
+    runner.serve(&wake_in, &signals);
     runner.notifier.stopping();
     Ok(())
 }
 
-struct Runner {
-    service: Service,
-    linking: Option<Linking>,
+struct Runner<D> {
+    duty: D,
     sockets: Option<Sockets>,
     watch: Option<Watch>,
     notifier: Notifier,
     network: Option<Network>,
     reload_at: Option<Duration>,
     alive_at: Option<Duration>,
-    updating: Updating,
     textfile: Textfile,
-    config_path: PathBuf,
 }
 
 /// What a round of polling found.
@@ -108,25 +85,22 @@ struct Runner {
 struct Ready {
     stop: bool,
     hangup: bool,
-    worker: bool,
+    wake: bool,
     status: bool,
     control: bool,
     files: bool,
     network: bool,
 }
 
-impl Runner {
-    fn serve(
-        &mut self,
-        wake: &UnixStream,
-        signals: &Signals,
-        load: &dyn Fn(&Path) -> Result<Config, String>,
-    ) {
-        while !self.service.is_over() {
-            self.announce();
+impl<D: Duty> Runner<D> {
+    fn serve(&mut self, wake: &UnixStream, signals: &Signals) {
+        while !self.duty.is_over() {
+            if let Some(line) = self.duty.announcement() {
+                self.notifier.status(&line);
+            }
             let ready = self.wait(wake, signals);
             if ready.stop {
-                self.service.tell(Event::Stopping);
+                self.duty.stop();
                 return;
             }
             if ready.hangup {
@@ -142,12 +116,9 @@ impl Runner {
                     network.listen(clock::since_boot());
                 }
             }
-            if ready.worker {
+            if ready.wake {
                 drain(wake);
-                while let Some(done) = self.service.worker().take() {
-                    self.service.tell_done(done);
-                }
-                self.tell_link(None);
+                self.duty.woken();
             }
             if ready.status {
                 self.serve_status();
@@ -155,7 +126,7 @@ impl Runner {
             if ready.control {
                 self.serve_control();
             }
-            self.be_on_time(load);
+            self.be_on_time();
         }
     }
 
@@ -189,7 +160,7 @@ impl Runner {
         Ready {
             stop: is_ready(0),
             hangup: is_ready(1),
-            worker: is_ready(2),
+            wake: is_ready(2),
             status: self.sockets.is_some() && is_ready(sockets_at),
             control: self.sockets.is_some() && is_ready(sockets_at.saturating_add(1)),
             files: self.watch.is_some() && is_ready(watch_at),
@@ -199,22 +170,12 @@ impl Runner {
 
     /// Time until the next thing is due; nothing wakes us before.
     fn patience(&self) -> PollTimeout {
-        let machine = self
-            .service
-            .deadline()
-            .map(|deadline| deadline.at.since_boot());
-        let update = self.updating.look_again_at();
         let network = self.network.as_ref().and_then(Network::due_at);
-        let textfile = self.textfile.look_again_at();
-        let link = self.linking.as_ref().and_then(Linking::deadline);
-        let link = link.map(|deadline| deadline.at.since_boot());
         let due = [
-            machine,
-            link,
+            self.duty.due_at(),
             self.reload_at,
             self.alive_at,
-            update,
-            textfile,
+            self.textfile.look_again_at(),
             network,
         ]
         .into_iter()
@@ -229,18 +190,13 @@ impl Runner {
     }
 
     /// Does everything whose time has come.
-    fn be_on_time(&mut self, load: &dyn Fn(&Path) -> Result<Config, String>) {
+    fn be_on_time(&mut self) {
         let now = clock::since_boot();
         if self.reload_at.is_some_and(|at| at <= now) {
             self.reload_at = None;
-            self.reload(load);
-        }
-        if self
-            .service
-            .deadline()
-            .is_some_and(|deadline| deadline.at <= Moment::from_boot(now))
-        {
-            self.service.tell(Event::DeadlinePassed);
+            if self.duty.reload() {
+                self.watch = watch(&self.duty);
+            }
         }
         if let Some(every) = self.notifier.alive_every() {
             if self.alive_at.is_none_or(|at| at <= now) {
@@ -250,114 +206,48 @@ impl Runner {
         }
         let network = self.network.as_mut();
         if network.is_some_and(|network| network.take_due(now)) {
-            self.service.tell(Event::NetworkChanged);
-            self.tell_link(Some(LinkEvent::NetworkChanged));
+            self.duty.network_came_up();
         }
-        let set = self.service.current().map(|set| SetId(set.number.0));
-        self.tell_link(Some(LinkEvent::SetChanged { set }));
-        let is_due = |linking: &Linking| {
-            linking
-                .deadline()
-                .is_some_and(|deadline| deadline.at <= Moment::from_boot(now))
-        };
-        if self.linking.as_ref().is_some_and(is_due) {
-            self.tell_link(Some(LinkEvent::DeadlinePassed));
-        }
-        if let Some(update) = self.service.take_update() {
-            self.updating
-                .start(&self.service.config().cups.update_command, &update);
-        }
-        self.updating.look(now);
-        let (service, linking) = (&self.service, self.linking.as_ref());
+        self.duty.be_on_time(now);
+        let duty = &self.duty;
         self.textfile
-            .look(service.config().textfile.as_deref(), now, || {
-                metrics::render(&overview(service, linking))
-            });
-    }
-
-    /// Tells the link what happened, or lets its holder tell. What it wants is done.
-    fn tell_link(&mut self, event: Option<LinkEvent>) {
-        let Some(linking) = &mut self.linking else {
-            return;
-        };
-        let service = &self.service;
-        let access = |set| service.access(set);
-        match event {
-            Some(event) => linking.tell(event, &access),
-            None => linking.tell_held(&access),
-        }
-        if linking.take_cups_wish() {
-            self.service.tell(Event::RefreshRequested { by: By::Link });
-        }
-    }
-
-    fn reload(&mut self, load: &dyn Fn(&Path) -> Result<Config, String>) {
-        match load(&self.config_path) {
-            Ok(config) if config == *self.service.config() => self.service.reload_identity(),
-            Ok(config) => {
-                info!("the configuration has changed");
-                self.service.reconfigure(config);
-                self.watch = watch(self.service.config(), &self.config_path);
-            }
-            Err(why) => {
-                error!("kept the configuration in use: {why}");
-                self.service.reload_identity();
-            }
-        }
-    }
-
-    fn announce(&mut self) {
-        if let Some(report) = self.service.take_reports().last() {
-            self.notifier.status(&report.to_string());
-        }
+            .look(duty.textfile(), now, || metrics::render(&duty.overview()));
     }
 
     fn serve_status(&self) {
         if let Some(sockets) = &self.sockets {
-            let object = overview(&self.service, self.linking.as_ref());
-            sockets.serve_status(&format!("{object}\n"));
+            sockets.serve_status(&format!("{}\n", self.duty.overview()));
         }
     }
 
     fn serve_control(&mut self) {
-        // Taken out, because what is asked for changes the rest.
-        if let Some(sockets) = self.sockets.take() {
-            sockets.serve_control(&mut |verb| self.carry_out(verb));
-            self.sockets = Some(sockets);
-        }
-    }
-
-    fn carry_out(&mut self, verb: Verb) -> Result<(), String> {
-        match verb {
-            Verb::Refresh => self
-                .service
-                .tell(Event::RefreshRequested { by: By::Operator }),
-            Verb::Reload => self.reload_at = Some(clock::since_boot()),
-            Verb::Uplink(frame) => {
-                let linking = self.linking.as_mut();
-                return linking
-                    .ok_or("the agent does not hold the LNS link: lns.mode is none")?
-                    .uplink(frame);
+        let Self {
+            duty,
+            sockets: Some(sockets),
+            reload_at,
+            ..
+        } = self
+        else {
+            return;
+        };
+        sockets.serve_control(&mut |verb| {
+            if verb == Verb::Reload {
+                *reload_at = Some(clock::since_boot());
+                return Ok(());
             }
-        }
-        Ok(())
+            duty.carry_out(verb)
+        });
     }
 }
 
-fn watch(config: &Config, config_path: &Path) -> Option<Watch> {
-    let mut files = vec![
-        config.identity.certificate.clone(),
-        config.identity.key.clone(),
-        config_path.to_owned(),
-    ];
-    files.extend(config.trust_anchors.iter().cloned());
-    Watch::start(&files)
+fn watch(duty: &impl Duty) -> Option<Watch> {
+    Watch::start(&duty.watched())
         .inspect_err(|error| warn!("changed files are noticed by SIGHUP only: {error}"))
         .ok()
 }
 
 /// A seed from the system's randomness, so that no two gateways wait alike.
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     let mut octets = [0; 8];
     match default_provider().secure_random.fill(&mut octets) {
         Ok(()) => u64::from_le_bytes(octets),
