@@ -102,6 +102,7 @@ impl fmt::Display for Finding {
 #[must_use]
 pub fn offline(config: &Config) -> Vec<Finding> {
     let mut findings = vec![Finding::of("configuration", Verdict::Ok, "is valid")];
+    findings.extend(pins(config));
     findings.extend(identity(config));
     findings.push(data_dir(config));
     findings.extend(station_home(config));
@@ -120,6 +121,19 @@ pub fn exit_code(findings: &[Finding]) -> u8 {
         return 78;
     }
     u8::from(failed().next().is_some())
+}
+
+/// A server that must change its only pinned key locks every device out.
+fn pins(config: &Config) -> Option<Finding> {
+    (config.server_pins.len() == 1).then(|| Finding {
+        code: Some("pin_alone"),
+        hint: Some("add the pin of a key that is kept in reserve"),
+        ..Finding::of(
+            "server_pin",
+            Verdict::Warning,
+            "tls.server_pin has one pin only: a new key of the server would lock this device out",
+        )
+    })
 }
 
 fn identity(config: &Config) -> Vec<Finding> {

@@ -49,6 +49,8 @@ pub enum TlsFault {
     WrongName(Vec<String>),
     /// Another defect of the server's certificate.
     BadCertificate(String),
+    /// The server's public key has this SHA-256, which is none of the configured pins.
+    WrongPin(String),
     /// What came is not TLS.
     NotTls,
     /// Any other TLS error.
@@ -235,6 +237,11 @@ impl Evidence {
                 "server_certificate",
                 format!("the certificate of {peer} is unusable: {what}"),
                 "reissue the server's certificate as X.509 v3 with a subjectAltName",
+            ),
+            TlsFault::WrongPin(pin) => (
+                "server_pin",
+                format!("the public key of {peer} is {pin}, none of the pinned ones"),
+                "if the server was given a new key, add it to server_pin; otherwise somebody is in between",
             ),
             TlsFault::Alert(_) | TlsFault::NotTls | TlsFault::Other(_) => {
                 let what = if let TlsFault::Other(what) = fault {

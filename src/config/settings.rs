@@ -197,6 +197,12 @@ pub const SETTINGS: &[Setting] = &[
         "Highest TLS version; 1.2 costs fewer bytes on a metered link and shows the EUI on the wire.",
     ),
     usual(
+        "tls.server_pin",
+        Kind::Pins,
+        "[]",
+        "SHA-256 of the server's public key, and of its successor; only servers with such a key are trusted, whatever their certificate says.",
+    ),
+    usual(
         "network.connect_s",
         Kind::Number(1, 300),
         "60",

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::ConfigError;
 use super::settings::SETTINGS;
 use crate::wire::eui::Eui64;
+use crate::wire::pin::Pin;
 
 /// What a setting may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Kind {
     PathOrNull,
     /// A list of files.
     Paths,
+    /// A list of pins of servers.
+    Pins,
     /// A text.
     Text,
     /// A list of texts.
@@ -73,6 +76,7 @@ impl Setting {
             Kind::Path => is_text(value, 1),
             Kind::PathOrNull => value.is_null() || is_text(value, 1),
             Kind::Paths | Kind::Texts => texts(value),
+            Kind::Pins => texts(value) && pins(value).is_some(),
             Kind::Text => is_text(value, 0),
         };
         if is_fine {
@@ -95,6 +99,7 @@ impl Setting {
             Kind::Path => "a path".to_owned(),
             Kind::PathOrNull => "a path or null".to_owned(),
             Kind::Paths => "a list of paths".to_owned(),
+            Kind::Pins => "a list of pins, each sha256//BASE64 or 64 hex digits".to_owned(),
             Kind::Text => "a text".to_owned(),
             Kind::Texts => "a list of texts".to_owned(),
         }
@@ -105,6 +110,12 @@ fn is_text(value: &Value, octets_min: usize) -> bool {
     value
         .as_str()
         .is_some_and(|text| text.len() >= octets_min && !text.contains('\0'))
+}
+
+/// The pins in a list of texts; `None` if one is none.
+pub(super) fn pins(value: &Value) -> Option<Vec<Pin>> {
+    let list = value.as_array()?.iter();
+    list.map(|entry| Pin::parse(entry.as_str()?).ok()).collect()
 }
 
 /// The known name nearest to an unknown one, if it is near enough to be meant.

@@ -82,7 +82,15 @@ pub fn ask(
     let credential = allowed.and_then(|set| set.cups.as_ref());
     let updates = updates(config)?;
     Ok(Ask {
-        tls: tls_access(config, standing, credential)?,
+        tls: TlsAccess {
+            // The pin is the configured server's; one that CUPS moved us to brings its trust.
+            pins: if uri == config.cups.uri {
+                config.server_pins.clone()
+            } else {
+                Vec::new()
+            },
+            ..tls_access(config, standing, credential)?
+        },
         headers: headers(credential.filter(|_| uri.is_secure()))?,
         body: request(config, standing, set, &uri, credential, &updates).body(),
         tc_uri: set.and_then(|set| ServerUri::parse(&set.tc_uri, Service::Lns).ok()),
@@ -171,6 +179,7 @@ fn tls_access(
     }
     Ok(TlsAccess {
         roots: Arc::new(roots),
+        pins: Vec::new(),
         certified: Some(certified),
         allow_tls13: config.allow_tls13,
         time: standing.time,

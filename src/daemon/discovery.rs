@@ -168,6 +168,7 @@ impl Proof {
         }
         Ok(TlsAccess {
             roots: Arc::new(roots),
+            pins: Vec::new(),
             certified: self.certified()?,
             allow_tls13: self.allow_tls13,
             time: self.time,

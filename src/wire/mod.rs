@@ -12,6 +12,7 @@ pub mod json;
 pub mod lns;
 pub mod name;
 pub mod netlink;
+pub mod pin;
 pub mod policy;
 pub mod secret;
 pub mod timestamp;

@@ -132,6 +132,39 @@ pub fn public_key_octets(spki: &[u8]) -> Option<Vec<u8>> {
     Some(key.octets.to_vec())
 }
 
+/// The parts of a certificate's public key that a signature is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubjectKey<'a> {
+    /// The whole DER `SubjectPublicKeyInfo`: what a pin is the digest of (RFC 7469 section 2.4).
+    pub info: &'a [u8],
+    /// What the `AlgorithmIdentifier` holds, without its own header.
+    pub algorithm: &'a [u8],
+    /// The key's octets.
+    pub octets: &'a [u8],
+}
+
+impl<'a> SubjectKey<'a> {
+    /// Finds the key in a DER certificate of any version; `None` if it is not one.
+    #[must_use]
+    pub fn of(certificate: &'a [u8]) -> Option<Self> {
+        let mut signed = signed_part(certificate)?;
+        version(&mut signed)?;
+        signed.optional(INTEGER)?;
+        // Signature algorithm, issuer, validity, subject.
+        for _ in 0..4 {
+            signed.optional(SEQUENCE)?;
+        }
+        let info = signed.optional(SEQUENCE)?;
+        let algorithm = Reader::new(info.content).optional(SEQUENCE)?.content;
+        let octets = PublicKey::read(Reader::new(info.content))?.octets;
+        Some(Self {
+            info: info.whole,
+            algorithm,
+            octets,
+        })
+    }
+}
+
 /// Kinds of public key, as far as TLS peers of this field treat them differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyKind {

@@ -3,6 +3,8 @@
 //! Never rustls' `with_client_auth_cert`, hence never ureq's: it refuses X.509v1 leaves, and
 //! ureq ends the process over it. `reference/proxies.md` section 0 finding 2.
 
+mod pinned;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,15 +14,19 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, ClientConfig, Error, RootCertStore, SignatureScheme};
 
+use self::pinned::{Pinned, WrongPin};
 use crate::agent::evidence::TlsFault;
 use crate::daemon::clock::Effective;
 use crate::wire::cups::stack_error::printable;
+use crate::wire::pin::Pin;
 
 /// What a TLS connection is made with.
 #[derive(Debug, Clone)]
 pub struct TlsAccess {
-    /// What the server's certificate must lead to.
+    /// What the server's certificate must lead to. Not looked at where there are pins.
     pub roots: Arc<RootCertStore>,
+    /// The server must have one of these keys; empty: it must lead to `roots`.
+    pub pins: Vec<Pin>,
     /// What is presented when the server asks.
     pub certified: Option<Arc<CertifiedKey>>,
     /// Whether TLS 1.3 may be used.
@@ -66,11 +72,18 @@ impl TlsAccess {
             certified: self.certified.clone(),
             observed: Arc::clone(&observed),
         };
-        let mut config =
-            ClientConfig::builder_with_details(Arc::new(default_provider()), Arc::new(self.time))
-                .with_protocol_versions(versions)?
-                .with_root_certificates(Arc::clone(&self.roots))
-                .with_client_cert_resolver(Arc::new(resolver));
+        let provider = Arc::new(default_provider());
+        let builder = ClientConfig::builder_with_details(provider, Arc::new(self.time))
+            .with_protocol_versions(versions)?;
+        let builder = if self.pins.is_empty() {
+            builder.with_root_certificates(Arc::clone(&self.roots))
+        } else {
+            let verifier = Pinned::new(self.pins.clone());
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+        };
+        let mut config = builder.with_client_cert_resolver(Arc::new(resolver));
         config.resumption = Resumption::disabled();
         Ok((Arc::new(config), observed))
     }
@@ -121,6 +134,9 @@ fn certificate_fault(why: &CertificateError) -> TlsFault {
         CertificateError::NotValidForName => TlsFault::WrongName(Vec::new()),
         CertificateError::NotValidForNameContext { presented, .. } => {
             TlsFault::WrongName(presented.iter().map(|name| printable(name, 80)).collect())
+        }
+        CertificateError::Other(other) if other.0.is::<WrongPin>() => {
+            TlsFault::WrongPin(other.to_string())
         }
         CertificateError::Other(other) => {
             TlsFault::BadCertificate(printable(&other.to_string(), 120))
