@@ -113,6 +113,15 @@ pub const NETWORK_SETTLE: Duration = Duration::from_secs(1);
 /// Soonest telling after the one before: a loose plug must not become a storm of tries.
 pub const NETWORK_PAUSE: Duration = Duration::from_secs(10);
 
+/// How long an identity or inventory script may take: as long as the official client waits.
+pub const SCRIPT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Octets that a script may write: far more than a hundred attributes need.
+pub const SCRIPT_OCTETS_MAX: usize = 64 * 1024;
+
+/// Inventory scripts that are run.
+pub const SCRIPTS_MAX: usize = 64;
+
 const fn decimal(octets: &[u8], otherwise: u64) -> u64 {
     let mut number: u64 = 0;
     let mut rest = octets;

@@ -6,11 +6,11 @@
 use core::time::Duration;
 use std::path::PathBuf;
 
-use ureq::http::{HeaderMap, Response};
+use ureq::http::{HeaderMap, Method, Response};
 
 use super::accept;
 use super::clock::Cutoff;
-use super::http::{self, Answering, HttpError, Post};
+use super::http::{self, Answering, HttpError, Message};
 use super::session::{Session, SessionError};
 use super::tls::TlsAccess;
 use super::update::Sink;
@@ -18,7 +18,7 @@ use crate::agent::evidence::Stage;
 use crate::agent::failure::{Class, Failure};
 use crate::agent::refusal::Refusal;
 use crate::config::Network;
-use crate::limits::{ANSWER_OCTETS_MAX, BUFFER_OCTETS, ERROR_BODY_OCTETS_MAX, RETRY_AFTER_MAX};
+use crate::limits::{ANSWER_OCTETS_MAX, BUFFER_OCTETS, RETRY_AFTER_MAX};
 use crate::wire::cups::answer::{self, Answer, Layout};
 use crate::wire::cups::stack_error::printable;
 use crate::wire::error::{Code, DecodeError};
@@ -101,13 +101,14 @@ impl Ask {
             .map_err(|error| self.broken(&error))?;
         let response = Cutoff::after(Duration::from_secs(self.network.response_s));
         let url = self.uri.with_path(PATH);
-        let post = Post {
+        let message = Message {
+            method: &Method::POST,
             url: &url,
             headers: &self.headers,
             body: &self.body,
         };
         let (head, mut body) =
-            http::post(session, post, response, total).map_err(|error| self.http(error))?;
+            http::send(session, message, response, total).map_err(|error| self.http(error))?;
         if head.status().as_u16() != 200 {
             let failure = self.refused(&head, &mut body);
             return Err(self.without_token(failure).into());
@@ -285,14 +286,7 @@ impl Ask {
     }
 
     fn refused(&self, head: &Response<()>, body: &mut Answering) -> Failure {
-        let mut text = Vec::new();
-        let mut buffer = [0; 1024];
-        while text.len() < ERROR_BODY_OCTETS_MAX {
-            match body.read(&mut buffer) {
-                Ok(0) | Err(_) => break,
-                Ok(amount) => text.extend_from_slice(buffer.get(..amount).unwrap_or_default()),
-            }
-        }
+        let text = body.excerpt();
         let seen = body.seen();
         let peer = self.uri.authority();
         Refusal {

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Mutex;
 
 use ureq::config::{AutoHeaderValue, Config};
-use ureq::http::{Request, Response, Uri};
+use ureq::http::{Method, Request, Response, Uri};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
@@ -19,12 +19,14 @@ use super::clock::Cutoff;
 use super::session::{Seen, Session, SessionError};
 use crate::agent::evidence::Stage;
 use crate::agent::failure::{Class, Failure};
-use crate::limits::{BUFFER_OCTETS, HEADER_OCTETS_MAX};
+use crate::limits::{BUFFER_OCTETS, ERROR_BODY_OCTETS_MAX, HEADER_OCTETS_MAX};
 use crate::wire::cups::stack_error::printable;
 
 /// A request that is sent as it is.
 #[derive(Clone, Copy)]
-pub struct Post<'a> {
+pub struct Message<'a> {
+    /// POST unless something else is wanted.
+    pub method: &'a Method,
     /// The whole address with path.
     pub url: &'a str,
     /// Header names and values; may hold a token.
@@ -50,9 +52,9 @@ pub struct Answering {
 
 /// Sends a request. Any status is an answer; redirects are not followed. `response` bounds
 /// the wait for the first octet, `total` everything.
-pub fn post(
+pub fn send(
     session: Session,
-    post: Post<'_>,
+    message: Message<'_>,
     response: Cutoff,
     total: Cutoff,
 ) -> Result<(Response<()>, Answering), HttpError> {
@@ -67,12 +69,15 @@ pub fn post(
         total,
     };
     let agent = Agent::with_parts(settings(), OneSession(Mutex::new(Some(wire))), Nowhere);
-    let mut request = Request::post(post.url).header("Content-Type", "application/json");
-    for (name, value) in post.headers {
+    let mut request = Request::builder()
+        .method(message.method)
+        .uri(message.url)
+        .header("Content-Type", "application/json");
+    for (name, value) in message.headers {
         request = request.header(name, value);
     }
-    let request = request.body(post.body.to_owned()).map_err(|_| {
-        let text = format!("{} is not an address that can be asked", post.url);
+    let request = request.body(message.body.to_owned()).map_err(|_| {
+        let text = format!("{} is not an address that can be asked", message.url);
         HttpError::NotHttp(Failure::new(Class::Configuration, "uri_host", text))
     })?;
     let answer = agent
@@ -89,6 +94,19 @@ impl Answering {
         self.reader
             .read(buffer)
             .map_err(|error| refine(Error::from(error), Stage::Body, self.seen))
+    }
+
+    /// The first octets of an answer that is only quoted; what cannot be read is left out.
+    pub fn excerpt(&mut self) -> Vec<u8> {
+        let mut text = Vec::new();
+        let mut buffer = [0; 1024];
+        while text.len() < ERROR_BODY_OCTETS_MAX {
+            match self.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(amount) => text.extend_from_slice(buffer.get(..amount).unwrap_or_default()),
+            }
+        }
+        text
     }
 
     /// What was seen of the handshake.
