@@ -12,6 +12,7 @@ pub mod holders;
 pub mod http;
 pub mod keeping;
 pub mod linking;
+#[cfg(feature = "mender")]
 pub mod mender;
 pub mod metrics;
 mod netlink;

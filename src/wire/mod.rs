@@ -5,6 +5,7 @@
 pub mod crc;
 pub mod credential;
 pub mod cups;
+pub mod dbus;
 pub mod der;
 pub mod error;
 pub mod eui;

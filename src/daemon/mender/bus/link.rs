@@ -1,0 +1,207 @@
+//! Acts: one connection to the bus: introduction, then whole messages both ways.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+use nix::unistd::geteuid;
+use zeroize::Zeroize as _;
+
+use super::address::Address;
+use super::object;
+use crate::wire::dbus::{Body, Kind, MESSAGE_OCTETS_MAX, Message, texts};
+
+/// How long the bus may take for the introduction.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Octets of a line of the introduction.
+const LINE_OCTETS_MAX: usize = 512;
+/// What is unsent when a bus has stopped reading: a token or two.
+const UNSENT_OCTETS_MAX: usize = 1024 * 1024;
+/// "Do not queue": the name is either ours or we say whose it is.
+const DO_NOT_QUEUE: u32 = 4;
+const PRIMARY_OWNER: u32 = 1;
+const BUS: &str = "org.freedesktop.DBus";
+const BUS_PATH: &str = "/org/freedesktop/DBus";
+
+/// A connection that owns the name.
+#[derive(Debug)]
+pub(super) struct Link {
+    stream: UnixStream,
+    serial: u32,
+    received: Vec<u8>,
+    unsent: Vec<u8>,
+}
+
+impl Link {
+    /// Connects, introduces itself and takes the name.
+    pub(super) fn open(address: &Address) -> io::Result<Self> {
+        let stream = address.connect()?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut link = Self {
+            stream,
+            serial: 0,
+            received: Vec::new(),
+            unsent: Vec::new(),
+        };
+        link.introduce()?;
+        let hello = (BUS, "Hello");
+        link.ask(|serial| Message::call(serial, BUS, BUS_PATH, hello))?;
+        let body = Body::default().text(object::NAME).number(DO_NOT_QUEUE);
+        let request = (BUS, "RequestName");
+        let answer =
+            link.ask(|serial| Message::call(serial, BUS, BUS_PATH, request).with(body.clone()))?;
+        if answer.body.get(..4) != Some(&PRIMARY_OWNER.to_le_bytes()) {
+            return Err(io::Error::other(format!(
+                "{} belongs to another program; stop mender-authd or mender-client",
+                object::NAME
+            )));
+        }
+        link.stream.set_nonblocking(true)?;
+        Ok(link)
+    }
+
+    /// The number of the next message.
+    pub(super) fn next_serial(&mut self) -> u32 {
+        self.serial = self.serial.wrapping_add(1).max(1);
+        self.serial
+    }
+
+    /// What is waited for.
+    pub(super) fn wants(&self) -> PollFlags {
+        if self.unsent.is_empty() {
+            PollFlags::POLLIN
+        } else {
+            PollFlags::POLLIN | PollFlags::POLLOUT
+        }
+    }
+
+    /// Reads and writes what can be read and written now.
+    pub(super) fn exchange(&mut self) -> io::Result<()> {
+        self.flush()?;
+        let mut buffer = [0; 4096];
+        // One piece a round: the rest wakes the thread again.
+        match self.stream.read(&mut buffer) {
+            Ok(0) => Err(gone()),
+            Ok(amount) => {
+                let piece = buffer.get(..amount).unwrap_or_default();
+                self.received.extend_from_slice(piece);
+                Ok(())
+            }
+            Err(error) if is_later(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next whole message that was received.
+    pub(super) fn take(&mut self) -> io::Result<Option<Message>> {
+        let read = Message::read(&self.received)
+            .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        let Some((message, length)) = read else {
+            if self.received.len() > MESSAGE_OCTETS_MAX {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            return Ok(None);
+        };
+        self.received.drain(..length);
+        Ok(Some(message))
+    }
+
+    /// Sends now, or when the bus takes it.
+    pub(super) fn send(&mut self, message: &Message) -> io::Result<()> {
+        let mut octets = message.write();
+        self.unsent.extend_from_slice(&octets);
+        // It may hold a token.
+        octets.zeroize();
+        if self.unsent.len() > UNSENT_OCTETS_MAX {
+            return Err(io::Error::other("the bus does not read what it is sent"));
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(0) => return Err(gone()),
+                Ok(amount) => {
+                    if let Some(sent) = self.unsent.get_mut(..amount) {
+                        sent.zeroize();
+                    }
+                    self.unsent.drain(..amount);
+                }
+                Err(error) if is_later(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// `AUTH EXTERNAL`: the socket itself tells the bus who we are.
+    fn introduce(&mut self) -> io::Result<()> {
+        // The decimal digits of the user's number, each as the two hex digits of its octet.
+        let digits: String = geteuid()
+            .to_string()
+            .chars()
+            .flat_map(|digit| ['3', digit])
+            .collect();
+        self.stream
+            .write_all(format!("\0AUTH EXTERNAL {digits}\r\n").as_bytes())?;
+        let mut line = Vec::new();
+        let mut octet = [0];
+        while !line.ends_with(b"\r\n") {
+            if line.len() >= LINE_OCTETS_MAX || self.stream.read(&mut octet)? == 0 {
+                return Err(gone());
+            }
+            line.extend_from_slice(&octet);
+        }
+        if !line.starts_with(b"OK ") {
+            return Err(io::Error::other("the bus does not let this user in"));
+        }
+        self.stream.write_all(b"BEGIN\r\n")
+    }
+
+    /// Calls the bus itself and waits for its answer; signals before it are passed over.
+    fn ask(&mut self, call: impl FnOnce(u32) -> Message) -> io::Result<Message> {
+        let call = call(self.next_serial());
+        self.stream.write_all(&call.write())?;
+        loop {
+            while let Some(message) = self.take()? {
+                if message.reply_to != Some(call.serial) {
+                    continue;
+                }
+                if message.kind == Kind::Error {
+                    let words = texts(&message).concat();
+                    let what = format!("{} refused: {} {words}", call.member, message.error_name);
+                    return Err(io::Error::other(what));
+                }
+                return Ok(message);
+            }
+            self.exchange()?;
+        }
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.unsent.zeroize();
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(
+        ErrorKind::UnexpectedEof,
+        "the bus has closed the connection",
+    )
+}
+
+fn is_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
