@@ -29,6 +29,9 @@ pub enum Class {
     NotRegistered,
     /// Something that is not TLS answers at this port.
     NotTls,
+    /// The far side knows the device and waits for a person to accept it. Only Mender says so,
+    /// and its machine waits less long than for a refusal.
+    Pending,
     /// The answer was understood and our policy forbids it.
     Policy,
     /// The answer is malformed.
@@ -56,7 +59,7 @@ pub enum Waiting {
 
 impl Class {
     /// Every class, for tables and tests.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Busy,
         Self::ClientCertRefused,
         Self::ClockSuspect,
@@ -66,6 +69,7 @@ impl Class {
         Self::NotAuthorised,
         Self::NotRegistered,
         Self::NotTls,
+        Self::Pending,
         Self::Policy,
         Self::Protocol,
         Self::ServerFault,
@@ -87,6 +91,7 @@ impl Class {
             Self::NotAuthorised => "not_authorised",
             Self::NotRegistered => "not_registered",
             Self::NotTls => "not_tls",
+            Self::Pending => "pending",
             Self::Policy => "policy",
             Self::Protocol => "protocol",
             Self::ServerFault => "server_fault",
@@ -109,6 +114,7 @@ impl Class {
             | Self::IdentityInvalid
             | Self::NotAuthorised
             | Self::NotRegistered
+            | Self::Pending
             | Self::Policy
             | Self::Protocol
             | Self::ServerUntrusted

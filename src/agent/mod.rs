@@ -29,6 +29,7 @@ pub mod evidence;
 pub mod failure;
 mod identity;
 pub mod link;
+pub mod mender;
 mod moment;
 mod network;
 mod proving;

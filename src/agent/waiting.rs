@@ -27,8 +27,8 @@ pub(super) const LINK_REFRESH: Duration = Duration::from_secs(5 * 60);
 /// No refusal is tried again sooner: 15 min less 20 %.
 pub(super) const REFUSAL_FLOOR: Duration = Duration::from_secs(12 * 60);
 
-const REFUSAL_FIRST: Duration = Duration::from_secs(15 * 60);
-const REFUSAL_LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
+pub(super) const REFUSAL_FIRST: Duration = Duration::from_secs(15 * 60);
+pub(super) const REFUSAL_LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
 const TRANSPORT_FIRST: Duration = Duration::from_secs(60);
 const TRANSPORT_LONGEST: Duration = Duration::from_secs(300);
 const CLOCK_FIRST: Duration = Duration::from_secs(30);
@@ -209,7 +209,7 @@ impl Backoff {
     }
 }
 
-fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+pub(super) fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
     let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
     first.saturating_mul(factor).min(longest)
 }
