@@ -3,6 +3,7 @@
 //! Unknown and doubled names are errors, because a misspelt name would silently be a default.
 
 mod listen;
+mod mender;
 mod settings;
 mod shape;
 mod table;
@@ -17,10 +18,12 @@ use serde_json::Value;
 
 use crate::wire::eui::Eui64;
 use crate::wire::json::{Tree, without_comments};
+use crate::wire::pin::Pin;
 use crate::wire::policy::Policy;
 use crate::wire::uri::{ServerUri, Service};
 
 pub use listen::Listen;
+pub use mender::Mender;
 pub use settings::SETTINGS;
 pub use shape::{Config, Cups, IdentityFiles, Lns, Mode, Network};
 pub use table::{Kind, Setting, template};
@@ -57,28 +60,70 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-impl Config {
-    /// Reads a configuration. Relative paths count from `base`, the configuration's folder.
-    pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigError> {
-        let tree: Tree = serde_json::from_str(&without_comments(text))
-            .map_err(|error| ConfigError::new("", format!("is not valid JSON: {error}")))?;
-        let Tree::Object(entries) = tree else {
-            return Err(ConfigError::new("", "must be a JSON object: { ... }"));
-        };
-        let mut values = Values {
-            map: BTreeMap::new(),
-            base,
-        };
-        values.collect("", &entries)?;
-        for setting in SETTINGS {
-            if setting.default.is_none() && !values.map.contains_key(setting.name) {
-                return Err(ConfigError::new(
-                    setting.name,
-                    format!("is missing ({})", setting.kind_in_words()),
-                ));
-            }
+/// The configuration of the service that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Setup {
+    /// LoRa Basics Station CUPS.
+    Cups(Box<Config>),
+    /// Mender.
+    Mender(Box<Mender>),
+}
+
+impl Setup {
+    /// Reads a configuration, which may be a `mender.conf`. Relative paths count from the
+    /// folder of `path`, which is absolute. `read` gives the text of a file, or `None` if there
+    /// is no such file.
+    pub fn read(
+        path: &Path,
+        read: &dyn Fn(&Path) -> Result<Option<String>, ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        let text = read(path)?.ok_or_else(|| ConfigError::new("", "is not there"))?;
+        let base = path.parent().unwrap_or(Path::new("/"));
+        let entries = entries(&text)?;
+        if mender::is_conf(path, &entries) {
+            return mender::by_conf(path, base, read).map(|mender| Self::Mender(Box::new(mender)));
         }
-        values.build()
+        let values = Values::of(base, &entries)?;
+        if values.text("service") == "mender" {
+            let mender = mender::by_settings(&values, read)?;
+            return Ok(Self::Mender(Box::new(mender)));
+        }
+        values.config().map(|config| Self::Cups(Box::new(config)))
+    }
+
+    /// Where the sockets are.
+    #[must_use]
+    pub fn runtime_dir(&self) -> &Path {
+        match self {
+            Self::Cups(config) => &config.runtime_dir,
+            Self::Mender(mender) => &mender.runtime_dir,
+        }
+    }
+
+    /// What is logged.
+    #[must_use]
+    pub fn log_level(&self) -> &str {
+        match self {
+            Self::Cups(config) => &config.log_level,
+            Self::Mender(mender) => &mender.log_level,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration of the service `cups`. Relative paths count from `base`, the
+    /// configuration's folder.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigError> {
+        Values::of(base, &entries(text)?)?.config()
+    }
+}
+
+fn entries(text: &str) -> Result<Vec<(String, Tree)>, ConfigError> {
+    let tree: Tree = serde_json::from_str(&without_comments(text))
+        .map_err(|error| ConfigError::new("", format!("is not valid JSON: {error}")))?;
+    match tree {
+        Tree::Object(entries) => Ok(entries),
+        Tree::Leaf(_) => Err(ConfigError::new("", "must be a JSON object: { ... }")),
     }
 }
 
@@ -88,7 +133,20 @@ struct Values<'a> {
     base: &'a Path,
 }
 
-impl Values<'_> {
+impl<'a> Values<'a> {
+    fn empty(base: &'a Path) -> Self {
+        Self {
+            map: BTreeMap::new(),
+            base,
+        }
+    }
+
+    fn of(base: &'a Path, entries: &[(String, Tree)]) -> Result<Self, ConfigError> {
+        let mut values = Self::empty(base);
+        values.collect("", entries)?;
+        Ok(values)
+    }
+
     fn collect(&mut self, prefix: &str, entries: &[(String, Tree)]) -> Result<(), ConfigError> {
         for (name, tree) in entries {
             let name = if prefix.is_empty() {
@@ -158,7 +216,38 @@ impl Values<'_> {
         self.value(name).as_bool().unwrap_or_default()
     }
 
-    fn build(&self) -> Result<Config, ConfigError> {
+    fn is_given(&self, name: &str) -> bool {
+        self.map.contains_key(name)
+    }
+
+    fn optional_path(&self, name: &str) -> Option<PathBuf> {
+        (!self.value(name).is_null()).then(|| self.path(name))
+    }
+
+    fn allow_tls13(&self) -> bool {
+        self.text("tls.version_max") == "1.3"
+    }
+
+    fn pins(&self) -> Vec<Pin> {
+        table::pins(&self.value("tls.server_pin")).unwrap_or_default()
+    }
+
+    fn network(&self) -> Network {
+        Network {
+            connect_s: self.number("network.connect_s"),
+            response_s: self.number("network.response_s"),
+            total_s: self.number("network.total_s"),
+        }
+    }
+
+    fn config(&self) -> Result<Config, ConfigError> {
+        let missing = SETTINGS
+            .iter()
+            .find(|setting| setting.default.is_none() && !self.is_given(setting.name));
+        if let Some(setting) = missing {
+            let what = format!("is missing ({})", setting.kind_in_words());
+            return Err(ConfigError::new(setting.name, what));
+        }
         let config = Config {
             data_dir: self.path("data_dir"),
             runtime_dir: self.path("runtime_dir"),
@@ -170,23 +259,17 @@ impl Values<'_> {
             trust_anchors: self.paths("trust_anchors"),
             cups: self.cups()?,
             lns: Lns {
-                station_home: (!self.value("lns.station_home").is_null())
-                    .then(|| self.path("lns.station_home")),
+                station_home: self.optional_path("lns.station_home"),
                 prove: self.flag("lns.prove"),
                 mode: self.mode()?,
             },
-            allow_tls13: self.text("tls.version_max") == "1.3",
-            server_pins: table::pins(&self.value("tls.server_pin")).unwrap_or_default(),
-            network: Network {
-                connect_s: self.number("network.connect_s"),
-                response_s: self.number("network.response_s"),
-                total_s: self.number("network.total_s"),
-            },
+            allow_tls13: self.allow_tls13(),
+            server_pins: self.pins(),
+            network: self.network(),
             boot_s_max: self.number("wait.boot_s_max"),
             retry_s_max: self.number("wait.retry_s_max"),
             log_level: self.text("log.level"),
-            textfile: (!self.value("status.textfile").is_null())
-                .then(|| self.path("status.textfile")),
+            textfile: self.optional_path("status.textfile"),
         };
         let is_judged = !config.trust_anchors.is_empty() || !config.server_pins.is_empty();
         if !is_judged && config.cups.uri.is_secure() {

@@ -36,9 +36,9 @@ const fn usual(
 pub const SETTINGS: &[Setting] = &[
     usual(
         "service",
-        Kind::Choice(&["cups"]),
+        Kind::Choice(&["cups", "mender"]),
         "\"cups\"",
-        "Which service the device authenticates to.",
+        "Which service the device authenticates to; the settings of the other are not looked at.",
     ),
     usual(
         "data_dir",
@@ -183,6 +183,72 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Texts,
         "[]",
         "Mode relay on a Unix socket: users let in besides root and our own.",
+    ),
+    usual(
+        "mender.conf",
+        Kind::Path,
+        "\"/etc/mender/mender.conf\"",
+        "Mender's own configuration: servers, certificate, keys, tenant token, intervals.",
+    ),
+    usual(
+        "mender.fallback_conf",
+        Kind::Path,
+        "\"/var/lib/mender/mender.conf\"",
+        "The same, read first; mender.conf wins key by key.",
+    ),
+    usual(
+        "mender.data_dir",
+        Kind::Path,
+        "\"/var/lib/mender\"",
+        "Where mender-agent.pem is made if no key is configured, and device_type is.",
+    ),
+    usual(
+        "mender.mount_point",
+        Kind::PathOrNull,
+        "null",
+        "A folder that must be mounted before a key is made, so that none is made below it.",
+    ),
+    usual(
+        "mender.share_dir",
+        Kind::Path,
+        "\"/usr/share/mender\"",
+        "Where identity/mender-device-identity and inventory/mender-inventory-* are.",
+    ),
+    usual(
+        "mender.identity",
+        Kind::Texts,
+        "[]",
+        "Identity without a script, as name=value; empty: the MAC address of the first real interface.",
+    ),
+    usual(
+        "mender.inventory",
+        Kind::Choice(&["auto", "on", "off"]),
+        "\"auto\"",
+        "Whether inventory is sent; auto: unless mender-update is installed, which sends its own.",
+    ),
+    usual(
+        "mender.update_command",
+        Kind::Texts,
+        "[]",
+        "Program and arguments run with the name of an update that waits; empty: not asked for.",
+    ),
+    usual(
+        "mender.forwarder",
+        Kind::Text,
+        "\"127.0.0.1:0\"",
+        "Loopback address where other Mender programs reach the server; empty: off; port 0: any.",
+    ),
+    usual(
+        "mender.dbus",
+        Kind::Flag,
+        "true",
+        "Whether to own io.mender.AuthenticationManager on the system bus.",
+    ),
+    usual(
+        "mender.system_roots",
+        Kind::Flag,
+        "true",
+        "Whether the system's roots are trusted beside ServerCertificate, as the official client does.",
     ),
     usual(
         "status.textfile",

@@ -54,6 +54,19 @@ pub fn load(paths: &[PathBuf], now_s: u64) -> Result<Anchors, IdentityError> {
     })
 }
 
+/// The system's roots out of one PEM file. What is in it is not ours to judge: entries that
+/// cannot be anchors are passed over.
+pub fn of_system(path: &Path) -> Result<RootCertStore, IdentityError> {
+    let octets = read_anchors(path)?;
+    let mut roots = RootCertStore::empty();
+    let list = pem::certificates(&octets).map_err(|_| IdentityError {
+        path: path.to_owned(),
+        fault: Fault::NotPem("certificate"),
+    })?;
+    roots.add_parsable_certificates(list);
+    Ok(roots)
+}
+
 /// Anchors from the trust part of a credential set: one DER certificate, or PEM text.
 #[must_use]
 pub fn from_trust(trust: &[u8]) -> Option<RootCertStore> {

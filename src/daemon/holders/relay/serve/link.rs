@@ -231,6 +231,7 @@ const fn is_outage(failure: &Failure) -> bool {
         | Class::IdentityInvalid
         | Class::NotAuthorised
         | Class::NotRegistered
+        | Class::Pending
         | Class::Policy
         | Class::Protocol => false,
     }
