@@ -6,8 +6,12 @@
 
 pub mod anchors;
 pub mod error;
+#[cfg(feature = "mender")]
+pub mod keygen;
 pub mod pair;
 mod pem;
+#[cfg(feature = "mender")]
+pub mod signing;
 mod source;
 
 use std::path::Path;
