@@ -6,8 +6,12 @@
 
 pub mod anchors;
 pub mod error;
+#[cfg(feature = "mender")]
+pub mod keygen;
 pub mod pair;
 mod pem;
+#[cfg(feature = "mender")]
+pub mod signing;
 mod source;
 
 use std::path::Path;
@@ -51,9 +55,51 @@ pub struct Identity {
     pub warnings: Vec<Warning>,
 }
 
-/// Loads certificate and key and checks everything that can be checked offline.
+/// A certificate chain and its key, of whatever name.
+#[derive(Debug, Clone)]
+pub struct KeyPair {
+    /// Facts of the leaf.
+    pub facts: Facts,
+    /// Leaf, then intermediates; no root.
+    pub certified: Arc<CertifiedKey>,
+    /// The certificate file's octets.
+    pub certificate_octets: Vec<u8>,
+    /// The key file's octets.
+    pub key_octets: Secret,
+    /// What to know about it.
+    pub warnings: Vec<Warning>,
+}
+
+/// Loads a gateway's certificate and key and checks everything that can be checked offline.
 /// `now_s` is the effective time in seconds since 1970.
 pub fn load(certificate: &Path, key_path: &Path, now_s: u64) -> Result<Identity, IdentityError> {
+    let mut pair = load_pair(certificate, key_path, now_s)?;
+    let name = pair.facts.common_name.as_deref();
+    let eui = name
+        .and_then(|name| Eui64::from_hex(name).ok())
+        .ok_or_else(|| {
+            failure(
+                certificate,
+                Fault::CommonName(pair.facts.common_name.clone()),
+            )
+        })?;
+    pair.warnings.extend(lower_case(&pair.facts));
+    Ok(Identity {
+        eui,
+        facts: pair.facts,
+        certified: pair.certified,
+        certificate_octets: pair.certificate_octets,
+        key_octets: pair.key_octets,
+        warnings: pair.warnings,
+    })
+}
+
+/// The same without a look at the common name, which means something to gateways only.
+pub fn load_pair(
+    certificate: &Path,
+    key_path: &Path,
+    now_s: u64,
+) -> Result<KeyPair, IdentityError> {
     let certificate_octets = source::read_certificate(certificate)?;
     let chain = chain(&certificate_octets, certificate)?;
     let key_octets = source::read_key(key_path)?;
@@ -84,11 +130,10 @@ pub fn load(certificate: &Path, key_path: &Path, now_s: u64) -> Result<Identity,
     if !pair::belong_together(signer.as_ref(), &leaf) {
         return Err(key_failure(Fault::Mismatch));
     }
-    let eui = check_leaf(&leaf, certificate, now_s)?;
+    check_leaf(&leaf, certificate, now_s)?;
     let mut warnings = warnings;
     warnings.extend(notes(&facts, &chain, now_s));
-    Ok(Identity {
-        eui,
+    Ok(KeyPair {
         facts: leaf,
         certified: Arc::new(CertifiedKey::new(chain, signer)),
         certificate_octets,
@@ -188,7 +233,7 @@ fn arrange(
     (chain, facts, warnings)
 }
 
-fn check_leaf(leaf: &Facts, path: &Path, now_s: u64) -> Result<Eui64, IdentityError> {
+fn check_leaf(leaf: &Facts, path: &Path, now_s: u64) -> Result<(), IdentityError> {
     if leaf.not_after_s < now_s {
         let days = now_s.saturating_sub(leaf.not_after_s) / 86_400;
         return Err(failure(path, Fault::Expired { days }));
@@ -196,9 +241,18 @@ fn check_leaf(leaf: &Facts, path: &Path, now_s: u64) -> Result<Eui64, IdentityEr
     if leaf.client_auth == Some(false) {
         return Err(failure(path, Fault::NoClientAuth));
     }
-    let name = leaf.common_name.as_deref();
-    name.and_then(|name| Eui64::from_hex(name).ok())
-        .ok_or_else(|| failure(path, Fault::CommonName(leaf.common_name.clone())))
+    Ok(())
+}
+
+fn lower_case(leaf: &Facts) -> Option<Warning> {
+    let name = leaf.common_name.as_deref().unwrap_or_default();
+    let is_lower = name.bytes().any(|octet| octet.is_ascii_lowercase());
+    is_lower.then(|| Warning {
+        code: "cn_lower_case",
+        text: format!(
+            "the common name {name} is in lower case: The Things Stack compares upper case and will answer 401"
+        ),
+    })
 }
 
 fn notes(facts: &[Facts], chain: &[CertificateDer<'static>], now_s: u64) -> Vec<Warning> {
@@ -213,15 +267,6 @@ fn notes(facts: &[Facts], chain: &[CertificateDer<'static>], now_s: u64) -> Vec<
             format!(
                 "the certificate is X.509v{}: most proxies take it, AWS does not; issue it with an extension file",
                 leaf.version
-            ),
-        );
-    }
-    let name = leaf.common_name.as_deref().unwrap_or_default();
-    if name.bytes().any(|octet| octet.is_ascii_lowercase()) {
-        warn(
-            "cn_lower_case",
-            format!(
-                "the common name {name} is in lower case: The Things Stack compares upper case and will answer 401"
             ),
         );
     }

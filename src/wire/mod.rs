@@ -11,6 +11,7 @@ pub mod error;
 pub mod eui;
 pub mod json;
 pub mod lns;
+pub mod mender;
 pub mod name;
 pub mod netlink;
 pub mod pin;

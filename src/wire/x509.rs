@@ -165,6 +165,12 @@ impl<'a> SubjectKey<'a> {
     }
 }
 
+/// The kind of the public key inside a DER `SubjectPublicKeyInfo`; `None` if it is not one.
+#[must_use]
+pub fn public_key_kind(spki: &[u8]) -> Option<KeyKind> {
+    Some(PublicKey::read(Reader::new(spki).inside(SEQUENCE)?)?.kind())
+}
+
 /// Kinds of public key, as far as TLS peers of this field treat them differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyKind {

@@ -79,6 +79,22 @@ pub fn refusal(answer: &HttpAnswer<'_>) -> Failure {
     }
 }
 
+/// The failure that tells most of what must be done, out of those of a pass: a server's own word
+/// before a handshake that failed, and that before a network. The first of equals.
+#[must_use]
+pub fn most_telling(failures: Vec<Failure>) -> Option<Failure> {
+    let rank = |class: Class| match class {
+        Class::Pending | Class::NotAuthorised | Class::ClientCertRefused => 0,
+        Class::Configuration | Class::ClockSuspect | Class::ServerUntrusted => 1,
+        Class::Busy => 2,
+        Class::Network => 4,
+        _ => 3,
+    };
+    failures
+        .into_iter()
+        .min_by_key(|failure| rank(failure.class))
+}
+
 impl HttpAnswer<'_> {
     fn plain(&self, class: Class, code: &'static str) -> Failure {
         let text = format!("{} answered HTTP {}", self.peer, self.status);
@@ -223,6 +239,20 @@ mod tests {
         ] {
             assert_eq!(of(status, error, body), expected, "{status} {error} {body}");
         }
+    }
+
+    #[test]
+    fn of_several_servers_the_one_that_says_most_is_told() {
+        let failure = |class| Failure::new(class, "code", "text");
+        let pass = [
+            Class::Network,
+            Class::Busy,
+            Class::Pending,
+            Class::NotAuthorised,
+        ];
+        let told = most_telling(pass.map(failure).to_vec()).unwrap();
+        assert_eq!(told.class, Class::Pending);
+        assert_eq!(most_telling(Vec::new()), None);
     }
 
     #[test]

@@ -93,8 +93,7 @@ impl Attempt {
         }
         .body();
         let signature = self.standing.signer.sign(body.expose()).map_err(|error| {
-            let failure =
-                Failure::new(Class::IdentityInvalid, "not_signed", error.to_string());
+            let failure = Failure::new(Class::IdentityInvalid, "not_signed", error.to_string());
             refused(failure, false)
         })?;
         let latest = Cutoff::after(PASS_MAX);
@@ -174,10 +173,12 @@ impl Attempt {
         };
         let script = &self.identity_script;
         let id_data = if script.is_file() {
-            let said = scripts::run(script)
-                .map_err(|error| failed("identity_script", format!("{}: {error}", script.display())))?;
-            IdData::from_script(&said)
-                .map_err(|error| failed("identity_script", format!("{}: {error}", script.display())))?
+            let said = scripts::run(script).map_err(|error| {
+                failed("identity_script", format!("{}: {error}", script.display()))
+            })?;
+            IdData::from_script(&said).map_err(|error| {
+                failed("identity_script", format!("{}: {error}", script.display()))
+            })?
         } else if self.identity_pairs.is_empty() {
             let (interface, mac) = facts::first_real_interface().ok_or_else(|| {
                 let text = format!(

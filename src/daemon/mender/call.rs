@@ -196,5 +196,8 @@ fn without_secrets(text: &str, call: &Call<'_>) -> String {
 }
 
 fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
-    parts.headers.get(name).and_then(|value| value.to_str().ok())
+    parts
+        .headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
 }

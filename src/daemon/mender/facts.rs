@@ -50,10 +50,16 @@ pub fn attributes(device_type_file: &Path) -> Vec<(String, String)> {
             "mender_client_version".to_owned(),
             concat!("mtls-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
         ),
-        ("mender_client_version_provider".to_owned(), "external".to_owned()),
+        (
+            "mender_client_version_provider".to_owned(),
+            "external".to_owned(),
+        ),
     ];
     if let Ok(system) = uname() {
-        found.push(("hostname".to_owned(), system.nodename().to_string_lossy().into_owned()));
+        found.push((
+            "hostname".to_owned(),
+            system.nodename().to_string_lossy().into_owned(),
+        ));
         let kernel = format!(
             "{} {}",
             system.sysname().to_string_lossy(),
@@ -113,7 +119,10 @@ fn value_in(file: &Path, name: &str) -> Option<String> {
 }
 
 fn line_of(file: &Path) -> Option<String> {
-    small(file)?.lines().next().map(|line| line.trim().to_owned())
+    small(file)?
+        .lines()
+        .next()
+        .map(|line| line.trim().to_owned())
 }
 
 fn small(file: &Path) -> Option<String> {

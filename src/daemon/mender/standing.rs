@@ -140,8 +140,14 @@ fn repair_mode(path: &Path) {
     let path_shown = path.display();
     let mode = facts.mode() & 0o7777;
     match std::fs::set_permissions(path, Permissions::from_mode(0o600)) {
-        Ok(()) => warn!(code = "key_mode", "{path_shown} had mode {mode:o}, others could read it; it has 600 now"),
-        Err(error) => warn!(code = "key_mode", "{path_shown} has mode {mode:o} and others can read it; chmod 600 failed: {error}"),
+        Ok(()) => warn!(
+            code = "key_mode",
+            "{path_shown} had mode {mode:o}, others could read it; it has 600 now"
+        ),
+        Err(error) => warn!(
+            code = "key_mode",
+            "{path_shown} has mode {mode:o} and others can read it; chmod 600 failed: {error}"
+        ),
     }
 }
 
@@ -152,7 +158,11 @@ fn make_key(config: &Mender) -> Result<(), Failure> {
         let text = format!("no auth key can be made at {}: {why}", path.display());
         Failure::new(Class::IdentityInvalid, "key_not_made", text)
     };
-    if let Some(folder) = config.mount_point.as_deref().filter(|folder| !is_mounted(folder)) {
+    if let Some(folder) = config
+        .mount_point
+        .as_deref()
+        .filter(|folder| !is_mounted(folder))
+    {
         let why = format!("{} is not mounted", folder.display());
         return Err(failed(why)
             .with_hint("mount the data partition; a key made without it would be another device"));
@@ -213,7 +223,8 @@ fn roots(config: &Mender, now_s: u64) -> Result<(RootCertStore, Vec<Warning>), F
     }
     roots.extend(system.into_iter().flat_map(|store| store.roots));
     if roots.is_empty() {
-        let text = "nothing to judge the server by: no ServerCertificate, and no roots of the system";
+        let text =
+            "nothing to judge the server by: no ServerCertificate, and no roots of the system";
         return Err(Failure::new(Class::Configuration, "no_anchor", text)
             .with_hint("name the CA of the ambassador's certificate in ServerCertificate"));
     }
@@ -221,8 +232,13 @@ fn roots(config: &Mender, now_s: u64) -> Result<(RootCertStore, Vec<Warning>), F
 }
 
 fn system_roots() -> Option<RootCertStore> {
-    let path = SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.is_file())?;
-    anchors::of_system(path).ok().filter(|roots| !roots.is_empty())
+    let path = SYSTEM_ROOTS
+        .iter()
+        .map(Path::new)
+        .find(|path| path.is_file())?;
+    anchors::of_system(path)
+        .ok()
+        .filter(|roots| !roots.is_empty())
 }
 
 fn refused(error: &IdentityError) -> Failure {
