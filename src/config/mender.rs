@@ -33,6 +33,10 @@ const THEIR_NAMES: [&str; 10] = [
 
 /// The whole configuration of the Mender service.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one setting of its own"
+)]
 pub struct Mender {
     /// What Mender's own files say.
     pub conf: MenderConf,
@@ -107,7 +111,7 @@ pub(super) fn by_settings(values: &Values<'_>, read: &Read<'_>) -> Result<Mender
         values.path("mender.conf"),
     ];
     let conf = conf(&paths, read)?;
-    build(values, conf, paths)
+    build(values, conf, &paths)
 }
 
 /// Settings out of a `mender.conf` and its object `MtlsAgent`.
@@ -123,7 +127,7 @@ pub(super) fn by_conf(path: &Path, base: &Path, read: &Read<'_>) -> Result<Mende
             ..error
         })?;
     }
-    build(&values, (conf, notes), paths)
+    build(&values, (conf, notes), &paths)
 }
 
 fn conf(paths: &[PathBuf; 2], read: &Read<'_>) -> Result<(MenderConf, Vec<Note>), ConfigError> {
@@ -140,9 +144,9 @@ fn conf(paths: &[PathBuf; 2], read: &Read<'_>) -> Result<(MenderConf, Vec<Note>)
 fn build(
     values: &Values<'_>,
     (conf, notes): (MenderConf, Vec<Note>),
-    conf_paths: [PathBuf; 2],
+    conf_paths: &[PathBuf; 2],
 ) -> Result<Mender, ConfigError> {
-    let [_, main] = &conf_paths;
+    let [_, main] = conf_paths;
     // Relative paths count from the file that Mender's documentation has people edit.
     let folder = main.parent().unwrap_or(Path::new("/"));
     let data_dir = values.path("mender.data_dir");

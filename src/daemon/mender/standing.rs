@@ -134,11 +134,12 @@ fn signer(config: &Mender) -> Result<Signer, Failure> {
 /// write is refused when it is loaded.
 fn repair_mode(path: &Path) {
     let Ok(facts) = path.metadata() else { return };
-    if !facts.is_file() || facts.mode() & 0o077 == 0 || facts.mode() & 0o022 != 0 {
-        return;
-    }
     let path_shown = path.display();
     let mode = facts.mode() & 0o7777;
+    let (is_foreign, is_foreign_written) = (mode & 0o077 > 0, mode & 0o022 > 0);
+    if !facts.is_file() || !is_foreign || is_foreign_written {
+        return;
+    }
     match std::fs::set_permissions(path, Permissions::from_mode(0o600)) {
         Ok(()) => warn!(
             code = "key_mode",

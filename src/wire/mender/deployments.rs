@@ -8,7 +8,7 @@
 //! ```
 //! A 200 marks the deployment as fetched by this device. `reference/mender.md` section 3.2.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 use serde_json::Value;
 
@@ -130,7 +130,7 @@ fn encoded(text: &str) -> String {
         if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
             out.push(char::from(octet));
         } else {
-            out.push_str(&format!("%{octet:02X}"));
+            let _ = write!(out, "%{octet:02X}");
         }
     }
     out
