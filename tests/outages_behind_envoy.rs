@@ -51,8 +51,8 @@ const KINDS: [(u64, Kind); 6] = [
 enum Kind {
     /// Every connection through the path ends; it is there again at once.
     PathIsCut,
-    /// The LNS ends the session. Envoy keeps its side open for a second more, which is most of
-    /// an hour of the agent's time, so it is the pings that find out.
+    /// The LNS ends the session. Envoy keeps its side open for a moment, which is minutes of
+    /// the agent's time, so it is the pings that find out.
     LnsEndsSession,
     /// The path ends, and the LNS answers 503 until an attempt has failed.
     LnsAnswers503,

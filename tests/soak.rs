@@ -43,14 +43,16 @@ fn main() -> ExitCode {
     let minutes = usize::try_from(number("MTLS_SOAK_MINUTES", 2)).expect("a small number");
     let minute = Duration::from_secs(number("MTLS_SOAK_FAULT_S", 60));
     let service = scene.device.serve();
-    mend(&service);
+    mend(&scene, &service, 1);
     traffic(&mut scene, &service, Duration::from_secs(5));
     let (before, start) = (footprint(&service), Instant::now());
     tell("start", before);
     for (rotation, name) in FAULTS.iter().cycle().take(minutes).enumerate() {
         let began = Instant::now();
+        // Only a reload leaves the session as it is.
+        let sessions = scene.seen().sessions + usize::from(*name != "reload");
         cause(name, rotation, &mut scene, &service);
-        mend(&service);
+        mend(&scene, &service, sessions);
         let took = began.elapsed().as_secs_f32();
         println!("soak: {name:9} mended after {took:.1} s");
         traffic(&mut scene, &service, minute);
@@ -104,10 +106,12 @@ fn cause(name: &str, number: usize, scene: &mut Scene, service: &Service) {
     }
 }
 
-fn mend(service: &Service) {
-    // What has just been cut may not have been noticed yet.
-    thread::sleep(Duration::from_secs(1));
-    until(service, ("up again", MEND_MAX, GLANCE), is_up);
+/// Waits until so many sessions have been opened at the LNS, and the last of them is up.
+fn mend(scene: &Scene, service: &Service, sessions: usize) {
+    let what = ("up again", MEND_MAX, GLANCE);
+    until(service, what, |status| {
+        scene.seen().sessions >= sessions && is_up(status)
+    });
 }
 
 /// A frame every 50 ms for so long.
