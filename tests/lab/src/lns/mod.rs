@@ -80,6 +80,8 @@ pub struct Config {
     pub port: u16,
     /// Certificate and key; without them it speaks plain `ws`.
     pub tls: Option<Pair>,
+    /// Whether a proxy ends TLS before it: the addresses it names are `wss` all the same.
+    pub is_behind_tls: bool,
     /// TLS versions offered.
     pub versions: Versions,
     /// Root of client certificates, if they are required.
@@ -149,8 +151,20 @@ struct State {
     connections: Vec<Connection>,
     uplinks: Vec<String>,
     pongs: usize,
+    opened: usize,
     /// The running session of each gateway: its place in `connections` and its socket.
     sessions: BTreeMap<String, (usize, Socket)>,
+}
+
+impl Shared {
+    /// Of the addresses it names.
+    fn scheme(&self) -> &'static str {
+        if self.tls.is_some() || self.config.is_behind_tls {
+            "wss"
+        } else {
+            "ws"
+        }
+    }
 }
 
 impl LnsDouble {
@@ -189,12 +203,11 @@ impl LnsDouble {
     /// `wss://localhost:port`, or `ws://` without TLS.
     #[must_use]
     pub fn uri(&self) -> String {
-        let scheme = if self.shared.tls.is_some() {
-            "wss"
-        } else {
-            "ws"
-        };
-        format!("{scheme}://localhost:{}", self.address().port())
+        format!(
+            "{}://localhost:{}",
+            self.shared.scheme(),
+            self.address().port()
+        )
     }
 
     /// Accepts these tokens from now on, and no others.
@@ -253,6 +266,12 @@ impl LnsDouble {
     #[must_use]
     pub fn pongs(&self) -> usize {
         lock(&self.shared.state).pongs
+    }
+
+    /// How many traffic sockets were opened so far, refusals not counted.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        lock(&self.shared.state).opened
     }
 
     /// Cuts the session of a gateway, as the server does when its key is deleted.

@@ -27,30 +27,20 @@ struct Opening {
 pub(super) fn serve(socket: &Socket, shared: &Shared) {
     // Errors are the client's business; the records tell the test what came.
     let _seen_by_client = match &shared.tls {
-        None => websocket(socket.clone(), "ws", socket, shared),
+        None => websocket(socket.clone(), socket, shared),
         Some(tls) => {
             let config = Arc::clone(&lock(tls));
             ServerConnection::new(config)
                 .map_err(io::Error::other)
                 .and_then(|connection| {
-                    websocket(
-                        StreamOwned::new(connection, socket.clone()),
-                        "wss",
-                        socket,
-                        shared,
-                    )
+                    websocket(StreamOwned::new(connection, socket.clone()), socket, shared)
                 })
         }
     };
     socket.close();
 }
 
-fn websocket<S: Read + Write>(
-    stream: S,
-    scheme: &str,
-    socket: &Socket,
-    shared: &Shared,
-) -> io::Result<()> {
+fn websocket<S: Read + Write>(stream: S, socket: &Socket, shared: &Shared) -> io::Result<()> {
     let (mut opening, mut session) = (Opening::default(), None);
     let gate = Gate {
         opening: &mut opening,
@@ -67,7 +57,7 @@ fn websocket<S: Read + Write>(
                 thread::sleep(pause);
                 Ok(())
             }
-            (None, fault) => discovery(&mut websocket, &opening, scheme, &fault, shared),
+            (None, fault) => discovery(&mut websocket, &opening, &fault, shared),
             (Some((number, _)), fault) => traffic(&mut websocket, *number, &fault, shared),
         }
     });
@@ -177,6 +167,7 @@ impl State {
     fn opened(&mut self, opening: &Opening, socket: &Socket) -> (usize, String) {
         let eui = traffic_eui(&opening.path).unwrap_or_default().to_owned();
         let number = self.connections.len();
+        self.opened += 1;
         self.connections.push(Connection {
             eui: eui.clone(),
             token: opening.token.clone(),
@@ -213,7 +204,6 @@ impl State {
 fn discovery<S: Read + Write>(
     websocket: &mut WebSocket<S>,
     opening: &Opening,
-    scheme: &str,
     fault: &Fault,
     shared: &Shared,
 ) -> io::Result<()> {
@@ -237,7 +227,12 @@ fn discovery<S: Read + Write>(
         });
         match error {
             Some(error) => refusal(error),
-            None => found(eui.unwrap_or_default(), &opening.host, scheme, fault),
+            None => found(
+                eui.unwrap_or_default(),
+                &opening.host,
+                shared.scheme(),
+                fault,
+            ),
         }
     };
     websocket
