@@ -87,6 +87,9 @@ fn what_comes_with_the_upgrade_is_heard() {
     let id = open(&mut stand, lns);
     assert_eq!(stand.told(), Held::Connected { id });
     stand.until("both heard", |stand| stand.shows("frames_down") == json!(2));
+    // It never reads, so it never says that it has; the next link comes about all the same.
+    stand.up("good");
+    assert_eq!(stand.lns.connections().len(), 1);
 }
 
 #[test]
