@@ -29,6 +29,8 @@ pub enum Fault {
     SilentAfterUpgrade(Duration),
     /// This HTTP status instead of the upgrade, for discovery.
     DiscoveryStatus(u16),
+    /// This HTTP status instead of the upgrade, for discovery, with a `Retry-After` in seconds.
+    DiscoveryBusy(u16, u64),
     /// This HTTP status instead of the upgrade, for traffic.
     TrafficStatus(u16),
     /// This HTTP status instead of the upgrade, for traffic, with a `Retry-After` in seconds.
@@ -37,6 +39,10 @@ pub enum Fault {
     NoRouterConfig,
     /// The server says this after `router_config`, then listens on.
     Says(Vec<Speech>),
+    /// The server says this instead of `router_config`, then listens on.
+    SaysFirst(Vec<Speech>),
+    /// The answer to the upgrade of traffic has this header, beside or instead of its own.
+    TrafficHeader(&'static str, String),
     /// Discovery answers with an address that lacks the port.
     UriWithoutPort,
     /// Discovery answers with this address.
@@ -60,6 +66,16 @@ pub enum Speech {
     Ping,
     /// A close frame with code and reason.
     Close(u16, String),
+    /// A close frame without either.
+    CloseMute,
+    /// These octets as they are, frames or not.
+    Raw(Vec<u8>),
+    /// These octets again and again until the client is gone; nothing is read meanwhile.
+    Flood(Vec<u8>),
+    /// These octets one by one with a pause after each.
+    Drip(Vec<u8>, Duration),
+    /// Nothing, and nothing is read, for so long.
+    Deaf(Duration),
 }
 
 /// How traffic is answered.
@@ -124,6 +140,8 @@ pub struct Connection {
     pub messages: u64,
     /// Octets in them.
     pub octets: u64,
+    /// How the gateway closed it, 1005 without a code; `None` if it did not say.
+    pub closed: Option<u16>,
 }
 
 /// A running LNS double; it ends when dropped.

@@ -7,7 +7,7 @@ use std::thread;
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
-use tungstenite::http::StatusCode;
+use tungstenite::http::{HeaderValue, StatusCode};
 use tungstenite::{Message, WebSocket};
 
 use super::traffic::traffic;
@@ -77,7 +77,11 @@ struct Gate<'a> {
 }
 
 impl Callback for Gate<'_> {
-    fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
+    fn on_request(
+        self,
+        request: &Request,
+        mut response: Response,
+    ) -> Result<Response, ErrorResponse> {
         let header = |name: &str| {
             let value = request.headers().get(name)?;
             value.to_str().ok().map(str::to_owned)
@@ -92,6 +96,10 @@ impl Callback for Gate<'_> {
             101 => {
                 if traffic_eui(&self.opening.path).is_some() {
                     *self.session = Some(state.opened(self.opening, self.socket));
+                    if let Fault::TrafficHeader(name, value) = &state.fault {
+                        let value = value.parse().unwrap_or(HeaderValue::from_static("-"));
+                        response.headers_mut().insert(*name, value);
+                    }
                 }
                 Ok(response)
             }
@@ -100,7 +108,8 @@ impl Callback for Gate<'_> {
                 let mut refusal = ErrorResponse::new(None);
                 *refusal.status_mut() =
                     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                if let Fault::TrafficBusy(_, wait_s) = state.fault {
+                if let Fault::DiscoveryBusy(_, wait_s) | Fault::TrafficBusy(_, wait_s) = state.fault
+                {
                     refusal.headers_mut().insert("retry-after", wait_s.into());
                 }
                 Err(refusal)
@@ -112,10 +121,9 @@ impl Callback for Gate<'_> {
 impl State {
     fn status(&self, opening: &Opening) -> u16 {
         if opening.path == "/router-info" {
-            return if let Fault::DiscoveryStatus(status) = self.fault {
-                status
-            } else {
-                101
+            return match self.fault {
+                Fault::DiscoveryStatus(status) | Fault::DiscoveryBusy(status, _) => status,
+                _ => 101,
             };
         }
         if let Fault::TrafficStatus(status) | Fault::TrafficBusy(status, _) = self.fault {
@@ -159,6 +167,7 @@ impl State {
                 open: false,
                 messages: 0,
                 octets: 0,
+                closed: None,
             });
         }
     }
@@ -176,6 +185,7 @@ impl State {
             open: true,
             messages: 0,
             octets: 0,
+            closed: None,
         });
         let older = self
             .sessions
