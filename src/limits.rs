@@ -26,6 +26,10 @@ pub const HEADER_OCTETS_MAX: usize = 16 * 1024;
 /// Octets read at a time; also the size of ureq's two buffers.
 pub const BUFFER_OCTETS: usize = 8 * 1024;
 
+/// Octets that may wait for a WebSocket server that does not read: it could have a pong made for
+/// each of its pings, for ever. Our own longest message is a quarter of this.
+pub const WRITE_OCTETS_MAX: usize = 256 * 1024;
+
 /// Longest wait a server may ask for; beyond it a gateway would look dead.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use mtls_agent::check::{self, Finding};
 use mtls_agent::cli::{self, Command, Invocation};
 use mtls_agent::config::{self, Config};
-use mtls_agent::daemon::{once, run, show, sockets};
+use mtls_agent::daemon::{commission, once, run, show, sockets};
 use mtls_agent::limits::CONFIG_OCTETS_MAX;
 use mtls_agent::log;
 use mtls_agent::store::durable::read_bounded;
@@ -112,13 +112,16 @@ fn checked(invocation: &Invocation) -> u8 {
 }
 
 fn uplink(invocation: &Invocation) -> u8 {
-    match Frame::parse(&invocation.operands.join(" ")) {
-        Ok(frame) => given(invocation, &sockets::Verb::Uplink(frame)),
+    let frame = match Frame::parse(&invocation.operands.join(" ")) {
+        Ok(frame) => frame,
         Err(why) => {
             complain(&why.to_string());
-            USAGE
+            return USAGE;
         }
-    }
+    };
+    show::runtime_dir(invocation, load)
+        .and_then(|runtime_dir| commission::send(&runtime_dir, frame))
+        .map_or_else(fail, |text| print(&text))
 }
 
 fn showing(invocation: &Invocation) -> u8 {

@@ -30,6 +30,7 @@ const BRISK: Pace = Pace {
     ping: Duration::from_millis(200),
     configured: Duration::from_secs(2),
     drained: Duration::from_secs(5),
+    unacknowledged: Duration::from_secs(30),
 };
 
 fn join() -> Frame {

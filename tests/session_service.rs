@@ -129,11 +129,12 @@ fn a_refusal_on_traffic_alone_makes_cups_be_asked_soon() {
 fn what_the_lns_wants_to_run_is_refused_in_one_line() {
     let scene = scene();
     let marker = scene.device.path("ran");
+    let error = json!({ "msgtype": "error", "error": "no such gateway" });
     let command = json!({ "msgtype": "runcmd", "command": "touch", "arguments": [marker] });
     let shell = json!({ "msgtype": "rmtsh", "user": "root", "start": 0 });
     let down = json!({ "msgtype": "dnmsg" });
     scene.around.lns.set_fault(Fault::Says(
-        [command, shell, down]
+        [error, command, shell, down]
             .map(|message| Speech::Text(message.to_string()))
             .to_vec(),
     ));
@@ -142,6 +143,7 @@ fn what_the_lns_wants_to_run_is_refused_in_one_line() {
         service.show("/lns/holder/frames_down") == json!(1)
     });
     service.until("told", |service| service.count("by runcmd; refused") == 1);
+    assert_eq!(service.count("reports an error: no such gateway"), 1);
     assert_eq!(service.count("by rmtsh"), 0);
     assert!(!marker.exists());
     assert!(is_up(&service));

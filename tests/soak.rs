@@ -1,176 +1,130 @@
-//! Runs: the service with a link of its own for minutes, a fault a minute, and looks for growth.
+//! Runs: the service with a link of its own behind Envoy, a fault and then a minute of traffic
+//! as often as told, and looks for growth.
 //!
-//! `MTLS_SOAK_MINUTES=30 tests/run soak`. Not part of the tests, because it takes as long as it is told to.
+//! `MTLS_SOAK_MINUTES=30 tests/run soak`. Not part of the tests, because it takes as long as it
+//! is told to, and the time to mend besides. `MTLS_SOAK_FAULT_S` makes the minute another length.
 #![expect(
     clippy::disallowed_methods,
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "a program that waits, looks at /proc and tells what it saw"
 )]
 
-use std::fs;
+#[path = "support/behind_envoy.rs"]
+mod behind_envoy;
+
+use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use behind_envoy::{Footprint, Scene, footprint, is_up, number, until};
 use mtls_agent::daemon::sockets::{Verb, give_verb};
-use mtls_lab::cups::Gateway;
-use mtls_lab::device::{Device, EUI, Scratch, Service, Surroundings};
+use mtls_lab::device::{EUI, Service};
 use mtls_lab::lns::Fault;
-use mtls_lab::pipe::Pipe;
-use serde_json::json;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
-const FRAME: &str = "uplink 4004030226820100AABB0AC0FFEE01020304";
 /// Longest time after a fault until the link must be up: pings, then a few retries.
 const MEND_MAX: Duration = Duration::from_secs(600);
+/// Longest time until silence is noticed: two pings.
+const NOTICE_MAX: Duration = Duration::from_secs(150);
+const GLANCE: Duration = Duration::from_millis(200);
 /// Growth that is still noise: buffers of one connection.
 const GROWTH_KIB_MAX: u64 = 1024;
-const FAULTS: [&str; 6] = ["cut", "session", "rotation", "refusal", "silence", "reload"];
+const FAULTS: [&str; 8] = [
+    "cut", "envoy", "rotation", "session", "lns", "refusal", "reload", "silence",
+];
 
-struct Scene {
-    device: Device,
-    around: Surroundings,
-    path: Pipe,
-    sent: usize,
-    rotations: usize,
-    _scratch: Scratch,
-}
-
-fn main() {
-    let number = |name: &str, otherwise| {
-        std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+fn main() -> ExitCode {
+    let Some(mut scene) = Scene::set_up(BINARY) else {
+        println!("soak: there is no Envoy; tests/run soak installs it");
+        return ExitCode::FAILURE;
     };
-    let minutes = number("MTLS_SOAK_MINUTES", 2);
-    let every = Duration::from_secs(number("MTLS_SOAK_FAULT_S", 60));
-    let end = Instant::now() + Duration::from_secs(60 * minutes);
-    let mut scene = scene();
+    let minutes = usize::try_from(number("MTLS_SOAK_MINUTES", 2)).expect("a small number");
+    let minute = Duration::from_secs(number("MTLS_SOAK_FAULT_S", 60));
     let service = scene.device.serve();
-    scene.mend(&service);
-    scene.traffic(&service, Duration::from_secs(5));
-    let before = seen(&service);
-    println!(
-        "soak: start  {} kB resident, {} descriptors",
-        before.0, before.1
-    );
-    let mut fault = 0;
-    while Instant::now() < end {
-        let name = FAULTS[fault % FAULTS.len()];
+    mend(&scene, &service, 1);
+    traffic(&mut scene, &service, Duration::from_secs(5));
+    let (before, start) = (footprint(&service), Instant::now());
+    tell("start", before);
+    for (rotation, name) in FAULTS.iter().cycle().take(minutes).enumerate() {
         let began = Instant::now();
-        scene.cause(name, &service);
-        scene.mend(&service);
-        println!(
-            "soak: {name:9} mended after {:.1} s",
-            began.elapsed().as_secs_f32()
-        );
-        let left = every.min(end.saturating_duration_since(Instant::now()));
-        scene.traffic(&service, left);
-        fault += 1;
+        // Only a reload leaves the session as it is.
+        let sessions = scene.seen().sessions + usize::from(*name != "reload");
+        cause(name, rotation, &mut scene, &service);
+        mend(&scene, &service, sessions);
+        let took = began.elapsed().as_secs_f32();
+        println!("soak: {name:9} mended after {took:.1} s");
+        traffic(&mut scene, &service, minute);
     }
-    let after = seen(&service);
-    println!(
-        "soak: end    {} kB resident, {} descriptors",
-        after.0, after.1
+    let after = footprint(&service);
+    tell("end", after);
+    let (sent, arrived) = (scene.sent, scene.seen().frames);
+    let took = start.elapsed().as_secs() / 60;
+    println!("soak: {minutes} faults in {took} minutes, {sent} frames sent, {arrived} arrived");
+    assert!(after.descriptors <= before.descriptors, "descriptors leak");
+    assert!(
+        after.resident <= before.resident + GROWTH_KIB_MAX,
+        "memory grows"
     );
-    println!(
-        "soak: {fault} faults, {} frames sent, {} arrived",
-        scene.sent,
-        scene.around.lns.uplink_count()
-    );
-    assert!(after.1 <= before.1, "descriptors leak");
-    assert!(after.0 <= before.0 + GROWTH_KIB_MAX, "memory grows");
+    // What is under way when a connection breaks is lost; nothing else.
+    assert!(arrived <= sent, "frames are sent twice");
+    assert!(arrived * 100 >= sent * 95, "frames are lost");
+    ExitCode::SUCCESS
 }
 
-fn scene() -> Scene {
-    let scratch = Scratch::new();
-    let around = Surroundings::start(scratch.path());
-    let path = Pipe::start(around.lns.address()).expect("a port is free");
-    let gateway = Gateway {
-        lns_uri: format!("wss://localhost:{}", path.address().port()),
-        lns_trust_der: around.pki.lns.root_der.clone(),
-        lns_key: Some("first".to_owned()),
-        cups_target: None,
-    };
-    around.cups.set_gateway(EUI, gateway);
-    let mut device = Device::new(BINARY, &around.pki, around.front.address());
-    device.set("lns.mode", "session");
-    Scene {
-        device,
-        around,
-        path,
-        sent: 0,
-        rotations: 0,
-        _scratch: scratch,
-    }
-}
-
-impl Scene {
-    fn cause(&mut self, name: &str, service: &Service) {
-        match name {
-            "cut" => self.path.cut(),
-            "session" => self.around.lns.cut(EUI),
-            "rotation" => {
-                self.rotations += 1;
-                let key = format!("key-{}", self.rotations);
-                self.around.cups.rotate_key(EUI, &key);
-                let _ = give_verb(&self.device.path("run"), &Verb::Refresh);
-                thread::sleep(Duration::from_secs(2));
-            }
-            "refusal" => {
-                self.around.lns.set_fault(Fault::TrafficStatus(503));
-                self.path.cut();
-                thread::sleep(Duration::from_secs(3));
-            }
-            "silence" => {
-                self.path.set_silent(true);
-                let limit = Instant::now() + Duration::from_secs(150);
-                while is_up(service) && Instant::now() < limit {
-                    thread::sleep(Duration::from_millis(200));
-                }
-            }
-            _ => service.signal("HUP"),
+fn cause(name: &str, number: usize, scene: &mut Scene, service: &Service) {
+    match name {
+        "cut" => scene.path.cut(),
+        "session" => scene.lns().cut(EUI),
+        "envoy" => {
+            scene.stop_envoy();
+            scene.start_envoy();
         }
-        self.path.set_silent(false);
-        self.around.lns.set_fault(Fault::None);
-    }
-
-    fn mend(&self, service: &Service) {
-        let limit = Instant::now() + MEND_MAX;
-        // What has just been cut may not have been noticed yet.
-        thread::sleep(Duration::from_secs(1));
-        while !is_up(service) {
-            assert!(Instant::now() < limit, "still down: {}", service.status());
-            thread::sleep(Duration::from_millis(200));
+        "lns" => {
+            scene.stop_lns();
+            scene.start_lns();
         }
-    }
-
-    /// A frame every 50 ms for so long.
-    fn traffic(&mut self, service: &Service, wait: Duration) {
-        let end = Instant::now() + wait;
-        let verb = Verb::parse(FRAME).expect("a good frame");
-        while Instant::now() < end {
-            let answer = give_verb(&self.device.path("run"), &verb);
-            self.sent += usize::from(answer.is_ok_and(|answer| answer == "sent"));
-            thread::sleep(Duration::from_millis(50));
+        "rotation" => {
+            scene.cups.rotate_key(EUI, &format!("key-{number}"));
+            let _ = give_verb(&scene.device.path("run"), &Verb::Refresh);
+            thread::sleep(Duration::from_secs(2));
         }
-        assert!(!service.status().is_null(), "it has ended");
+        "refusal" => {
+            scene.lns().set_fault(Fault::TrafficStatus(503));
+            scene.path.cut();
+            thread::sleep(Duration::from_secs(3));
+            scene.lns().set_fault(Fault::None);
+        }
+        "silence" => {
+            scene.path.set_silent(true);
+            let what = ("the silence is noticed", NOTICE_MAX, GLANCE);
+            until(service, what, |status| !is_up(status));
+            scene.path.set_silent(false);
+        }
+        _ => service.signal("HUP"),
     }
 }
 
-fn is_up(service: &Service) -> bool {
-    service.show("/lns/link/state") == json!("up")
+/// Waits until so many sessions have been opened at the LNS, and the last of them is up.
+fn mend(scene: &Scene, service: &Service, sessions: usize) {
+    let what = ("up again", MEND_MAX, GLANCE);
+    until(service, what, |status| {
+        scene.seen().sessions >= sessions && is_up(status)
+    });
 }
 
-/// Resident memory in kB and open descriptors.
-fn seen(service: &Service) -> (u64, usize) {
-    let folder = format!("/proc/{}", service.pid());
-    let status = fs::read_to_string(format!("{folder}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let resident = line.and_then(|line| line.split_whitespace().next());
-    let descriptors = fs::read_dir(format!("{folder}/fd"))
-        .expect("it runs")
-        .count();
-    (
-        resident.expect("Linux says so").parse().expect("a number"),
-        descriptors,
-    )
+/// A frame every 50 ms for so long.
+fn traffic(scene: &mut Scene, service: &Service, wait: Duration) {
+    let end = Instant::now() + wait;
+    while Instant::now() < end {
+        scene.uplink();
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!service.status().is_null(), "it has ended");
+}
+
+fn tell(when: &str, seen: Footprint) {
+    let (resident, descriptors) = (seen.resident, seen.descriptors);
+    println!("soak: {when:6} {resident} kB resident, {descriptors} descriptors");
 }

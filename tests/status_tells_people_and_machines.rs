@@ -49,6 +49,10 @@ fn one_screen_one_object_and_the_metrics_say_the_same() {
     let number = service.show("/current/number");
     let screen = scene.device.run("status").out;
     assert!(screen.lines().count() <= 24, "{screen}");
+    assert!(
+        screen.lines().all(|line| line.chars().count() <= 80),
+        "{screen}"
+    );
     for name in ["service", "identity", "cycle", "last", "set", "next"] {
         assert!(
             screen.lines().any(|line| line.starts_with(name)),
@@ -62,6 +66,52 @@ fn one_screen_one_object_and_the_metrics_say_the_same() {
     let line = format!("\nmtls_agent_set_number {number}\n");
     assert!(metrics.contains(&line), "{metrics}");
     assert!(metrics.contains("eui=\"0123456789ABCDEF\""), "{metrics}");
+    lint(&metrics);
+}
+
+/// The rules of Prometheus' text format, and those that `promtool check metrics` adds.
+fn lint(text: &str) {
+    assert!(text.ends_with('\n') && !text.contains('\r'));
+    let mut described = Vec::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let (name, help) = line
+            .strip_prefix("# HELP ")
+            .unwrap()
+            .split_once(' ')
+            .unwrap();
+        assert!(!help.is_empty() && !described.contains(&name), "{line}");
+        described.push(name);
+        let fits = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+        assert!(name.chars().all(fits), "{name}");
+        let type_line = lines.next().unwrap();
+        let kind = type_line.strip_prefix(&format!("# TYPE {name} ")).unwrap();
+        assert_eq!((kind == "counter"), name.ends_with("_total"), "{type_line}");
+        let words: Vec<&str> = name.split('_').collect();
+        for unit in [
+            "s", "ms", "sec", "secs", "minutes", "min", "hours", "days", "kib", kind,
+        ] {
+            assert!(!words.contains(&unit), "{name}: {unit}");
+        }
+        while let Some(sample) = lines.next_if(|line| !line.starts_with('#')) {
+            let rest = sample.strip_prefix(name).unwrap();
+            assert!(rest.starts_with([' ', '{']), "{sample}");
+            let number = rest.rsplit(' ').next().unwrap();
+            assert!(number.parse::<f64>().is_ok(), "{sample}");
+        }
+    }
+    assert!(described.len() > 8, "{described:?}");
+}
+
+#[test]
+fn a_folder_for_the_metrics_that_is_missing_is_told_once_with_its_path() {
+    let mut scene = scene();
+    let path = scene.device.path("none/agent.prom");
+    scene.device.set("status.textfile", path.to_str().unwrap());
+    let service = scene.device.serve();
+    service.until("in use", in_use);
+    let told = format!("status.textfile {} cannot be written", path.display());
+    service.until("told", |service| service.count(&told) == 1);
 }
 
 #[test]

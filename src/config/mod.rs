@@ -165,8 +165,10 @@ impl<'a> Values<'a> {
                     let what = format!("must be {}", setting.kind_in_words());
                     return Err(ConfigError::new(&name, what));
                 }
-                (None, Tree::Object(inner)) if is_group(&name) => self.collect(&name, inner)?,
-                (None, Tree::Leaf(_)) if is_group(&name) => {
+                (None, Tree::Object(inner)) if table::is_group(&name) => {
+                    self.collect(&name, inner)?;
+                }
+                (None, Tree::Leaf(_)) if table::is_group(&name) => {
                     return Err(ConfigError::new(&name, "must be an object: { ... }"));
                 }
                 (None, _) => return Err(unknown(&name)),
@@ -262,6 +264,7 @@ impl<'a> Values<'a> {
                 station_home: self.optional_path("lns.station_home"),
                 prove: self.flag("lns.prove"),
                 mode: self.mode()?,
+                ping_s: self.number("lns.ping_s"),
             },
             allow_tls13: self.allow_tls13(),
             server_pins: self.pins(),
@@ -338,15 +341,6 @@ impl<'a> Values<'a> {
             update_octets_max: self.number("cups.update_mib_max").saturating_mul(1 << 20),
         })
     }
-}
-
-fn is_group(name: &str) -> bool {
-    SETTINGS.iter().any(|setting| {
-        setting
-            .name
-            .strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with('.'))
-    })
 }
 
 fn unknown(name: &str) -> ConfigError {

@@ -155,6 +155,12 @@ pub const SETTINGS: &[Setting] = &[
         "Who holds the LNS connection: nobody here, Basic Station under our watch, the agent itself, or a local relay.",
     ),
     usual(
+        "lns.ping_s",
+        Kind::Number(1, 600),
+        "30",
+        "Mode session: seconds between two pings, +-10 %; a link dead for three of them is opened anew.",
+    ),
+    usual(
         "station.command",
         Kind::Texts,
         "[]",

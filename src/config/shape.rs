@@ -80,6 +80,8 @@ pub struct Lns {
     pub prove: bool,
     /// Who holds the connection.
     pub mode: Mode,
+    /// Mode session: seconds between two pings.
+    pub ping_s: u64,
 }
 
 /// Who holds the LNS connection.

@@ -164,6 +164,16 @@ pub fn template() -> String {
     out
 }
 
+/// Whether settings begin with this name and a dot.
+pub(super) fn is_group(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| {
+        setting
+            .name
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with('.'))
+    })
+}
+
 /// Levenshtein distance of two short texts, in octets.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();

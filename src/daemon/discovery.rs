@@ -23,7 +23,7 @@ use crate::agent::failure::{Class, Failure};
 use crate::agent::refusal::{Refusal, discovery_refused};
 use crate::config::Network;
 use crate::identity::{anchors, pair};
-use crate::limits::BUFFER_OCTETS;
+use crate::limits::{BUFFER_OCTETS, WRITE_OCTETS_MAX};
 use crate::wire::credential::{Credential, Method};
 use crate::wire::cups::stack_error::printable;
 use crate::wire::error::DecodeError;
@@ -112,11 +112,20 @@ impl Proof {
         let config = WebSocketConfig::default()
             .read_buffer_size(BUFFER_OCTETS)
             .write_buffer_size(0)
+            .max_write_buffer_size(WRITE_OCTETS_MAX)
             .max_message_size(Some(octets_max))
             .max_frame_size(Some(octets_max));
-        tungstenite::client::client_with_config(request, session, Some(config))
-            .map(|(socket, _)| (socket, seen))
-            .map_err(|error| self.not_upgraded(uri, error, seen))
+        let (socket, response) =
+            tungstenite::client::client_with_config(request, session, Some(config))
+                .map_err(|error| self.not_upgraded(uri, error, seen))?;
+        // What an extension makes of the frames nobody here could read (RFC 6455, 4.1).
+        let extension = response.headers().get("sec-websocket-extensions");
+        if extension.is_some_and(|extension| !extension.is_empty()) {
+            let peer = uri.authority();
+            let text = format!("{peer} uses a WebSocket extension that was not asked for");
+            return Err(Failure::new(Class::Protocol, "websocket", text));
+        }
+        Ok((socket, seen))
     }
 
     fn ask(&self, socket: &mut WebSocket<Session>) -> Result<String, Error> {

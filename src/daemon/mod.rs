@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod clock;
+pub mod commission;
 pub mod compose;
 pub mod cups;
 pub mod dial;

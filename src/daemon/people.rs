@@ -6,6 +6,16 @@ use serde_json::Value;
 
 type Lines = Vec<(&'static str, String)>;
 
+/// A terminal as small as they come, with one line left for what is typed next.
+const COLUMNS: usize = 80;
+const LINES: usize = 23;
+
+/// Of the names on the left, and the space after them.
+const NAME_COLUMNS: usize = 11;
+
+/// Warnings that are shown; the rest is counted.
+const WARNINGS_MAX: usize = 3;
+
 /// The status object on one screen.
 pub(super) fn screen(status: &Value) -> String {
     let mut lines = vec![(
@@ -26,11 +36,55 @@ pub(super) fn screen(status: &Value) -> String {
         lines.push(("holder", holder(part(status, "/lns/holder"))));
     }
     lines.push(("next", next(status)));
-    let mut out = String::new();
-    for (name, text) in lines {
-        let _ = writeln!(out, "{name:10} {text}");
+    fitted(&lines)
+}
+
+/// All of it if that fits, otherwise as much of each line as there is room for.
+fn fitted(lines: &Lines) -> String {
+    let rows = |rows_max: usize| -> Vec<String> {
+        let rows = lines.iter().flat_map(|(name, text)| {
+            let names = core::iter::once(*name).chain(core::iter::repeat(""));
+            names.zip(wrapped(text, rows_max))
+        });
+        rows.map(|(name, text)| format!("{name:10} {text}\n"))
+            .collect()
+    };
+    let sizes = (1..=LINES).rev().map(rows);
+    let fitting = sizes.into_iter().find(|rows| rows.len() <= LINES);
+    fitting.unwrap_or_else(|| rows(1)).concat()
+}
+
+/// Broken between words into rows; what is left over after the last becomes dots.
+fn wrapped(text: &str, rows_max: usize) -> Vec<String> {
+    let width = COLUMNS - NAME_COLUMNS;
+    let mut rows = vec![String::new()];
+    for word in text.split_whitespace() {
+        let mut word: Vec<char> = word.chars().map(visible).collect();
+        while let Some(row) = rows.last_mut() {
+            let used = row.chars().count();
+            let gap = usize::from(used > 0);
+            if used + gap + word.len() <= width {
+                row.extend(core::iter::repeat_n(' ', gap).chain(word.drain(..)));
+                break;
+            }
+            if used == 0 {
+                row.extend(word.drain(..width));
+            }
+            rows.push(String::new());
+        }
     }
-    out
+    if rows.len() > rows_max {
+        rows.truncate(rows_max);
+        if let Some(last) = rows.last_mut() {
+            *last = last.chars().take(width - 4).chain(" ...".chars()).collect();
+        }
+    }
+    rows
+}
+
+/// Nobody's text may move the cursor.
+fn visible(letter: char) -> char {
+    if letter.is_control() { '?' } else { letter }
 }
 
 fn identity(identity: &Value) -> Lines {
@@ -48,11 +102,13 @@ fn identity(identity: &Value) -> Lines {
         lines.push(("", "the clock is not set".to_owned()));
     }
     let warnings = identity["warnings"].as_array().into_iter().flatten();
-    lines.extend(
-        warnings
-            .filter_map(Value::as_str)
-            .map(|text| ("", format!("warning: {text}"))),
-    );
+    let warnings: Vec<&str> = warnings.filter_map(Value::as_str).collect();
+    let shown = warnings.iter().take(WARNINGS_MAX);
+    lines.extend(shown.map(|text| ("", format!("warning: {text}"))));
+    if warnings.len() > WARNINGS_MAX {
+        let more = warnings.len() - WARNINGS_MAX;
+        lines.push(("", format!("and {more} warnings more: status --json")));
+    }
     lines
 }
 
@@ -150,9 +206,10 @@ fn next(status: &Value) -> String {
         )
 }
 
-fn due(next: &Value) -> String {
+pub(super) fn due(next: &Value) -> String {
     let seconds = next["in_s"].as_u64().unwrap_or_default();
-    format!("{} in {}", text(next, "reason"), span(seconds))
+    let reason = text(next, "reason").replace('_', " ");
+    format!("{reason} in {}", span(seconds))
 }
 
 fn state(object: &Value, name: &str) -> String {
@@ -185,11 +242,11 @@ fn span(seconds: u64) -> String {
     }
 }
 
-fn part<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+pub(super) fn part<'a>(value: &'a Value, pointer: &str) -> &'a Value {
     value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -216,7 +273,7 @@ mod tests {
             "cycle": { "phase": "waiting", "phase_s": 600, "current": 7, "proven": 6,
                 "on_trial": true, "attempts_since_success": 0, "last_success_s_ago": 600,
                 "last": { "result": "rotated", "s_ago": 600, "failure": null },
-                "next": { "reason": "trial", "in_s": 3000 } },
+                "next": { "reason": "refresh_by_link", "in_s": 20 } },
         });
         let expected = "\
 service    cups at https://cups:443; mtls-agent 1.2.3, process 17
@@ -230,9 +287,58 @@ link       waiting for 70 s, last good 2 h 1 min ago, attempts since: 2
            network: lns:443 is gone
            next: retry in 30 s
 holder     session, frames 4
-next       link: retry in 30 s
+next       cycle: refresh by link in 20 s
 ";
         assert_eq!(screen(&status), expected);
+    }
+
+    #[test]
+    fn the_longest_texts_still_fit_a_small_terminal() {
+        let long = "ein-sehr-langes-Wort/".repeat(20);
+        let words = "several words that go on and on ".repeat(20);
+        let failure = json!({ "class": "network", "message": words, "hint": words });
+        let next = json!({ "reason": "retry", "in_s": 30 });
+        let status = json!({
+            "service": "cups", "cups_uri": long, "version": "1.2.3", "pid": 17,
+            "identity": { "eui": "0123456789ABCDEF", "key": "EC P-256", "expires_in_s": 1,
+                "clock_sane": false, "warnings": [words, long, "a\u{1b}[2J", long, long] },
+            "current": { "number": 7, "method": "token", "lns_uri": long },
+            "handed_over": words,
+            "lns": {
+                "link": { "state": "waiting", "state_s": 70, "failures": 2,
+                    "last_good_s_ago": 7260, "next": next, "why": failure },
+                "holder": { "mode": "session", "uri": long, "frames": 4, "pings": 100_000 },
+            },
+            "cycle": { "phase": "waiting", "phase_s": 600, "current": 7, "proven": 6,
+                "on_trial": true, "attempts_since_success": 0, "last_success_s_ago": 600,
+                "last": { "result": "refused", "s_ago": 600, "failure": failure },
+                "next": next },
+        });
+        let screen = screen(&status);
+        assert!(screen.lines().count() <= LINES, "{screen}");
+        for line in screen.lines() {
+            assert!(line.chars().count() <= COLUMNS, "{line}");
+            assert!(!line.contains('\u{1b}'), "{line}");
+        }
+        for word in [
+            "a?[2J",
+            "and 2 warnings more",
+            "link ",
+            "next       cycle: retry",
+        ] {
+            assert!(screen.contains(word), "{word}:\n{screen}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_one_row_goes_on_in_the_next() {
+        let text = format!("{} end", "word ".repeat(20));
+        let rows = wrapped(&text, 23);
+        assert_eq!(rows.len(), 2);
+        assert!(rows[1].ends_with(" end"), "{rows:?}");
+        let cut = wrapped(&text, 1);
+        assert!(cut[0].ends_with(" ...") && cut.len() == 1, "{cut:?}");
+        assert_eq!(wrapped(&"x".repeat(100), 23).len(), 2);
     }
 
     #[test]

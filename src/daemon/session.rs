@@ -31,6 +31,10 @@ pub struct Session {
     is_write_over: bool,
     // Calls return at once; what cannot be done now is `WouldBlock` and is not lost.
     is_nonblocking: bool,
+    // Octets that may still be read before others get their turn.
+    ration: Option<usize>,
+    // Octets the socket has taken: they tell a slow far side from one that does not read.
+    taken: u64,
 }
 
 /// Why a connection failed, and what was seen of it until then.
@@ -86,6 +90,8 @@ impl Session {
             cutoff: connect,
             is_write_over: false,
             is_nonblocking: false,
+            ration: None,
+            taken: 0,
         };
         if uri.is_secure() {
             let tls_error = |error: &rustls::Error| SessionError {
@@ -143,6 +149,27 @@ impl Session {
         Ok(())
     }
 
+    /// No more than so many octets are read from now on; then `WouldBlock` comes.
+    pub fn set_ration(&mut self, octets: usize) {
+        self.ration = Some(octets);
+    }
+
+    /// Whether all of them were read, so that there may be more.
+    #[must_use]
+    pub fn is_ration_over(&self) -> bool {
+        self.ration == Some(0)
+    }
+
+    /// Octets that the socket has taken so far.
+    #[must_use]
+    pub const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    fn count(&mut self, octets: usize) {
+        self.taken = self.taken.saturating_add(octets as u64);
+    }
+
     /// Sends a polite end of the TLS connection, without waiting.
     pub fn close(&mut self) {
         if let Some(tls) = &mut self.tls {
@@ -174,7 +201,9 @@ impl Session {
             let Some(tls) = self.tls.as_mut().filter(|tls| tls.wants_write()) else {
                 break;
             };
-            if let Err(error) = tls.write_tls(&mut self.socket) {
+            let written = tls.write_tls(&mut self.socket);
+            self.count(*written.as_ref().unwrap_or(&0));
+            if let Err(error) = written {
                 if self.is_only_full(&error) {
                     return Err(error);
                 }
@@ -292,9 +321,8 @@ impl SessionError {
     }
 }
 
-impl Read for Session {
-    /// Waits for octets; 0 is an orderly end. An end without `close_notify` is an error.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Session {
+    fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.tls.is_none() {
             self.arm()?;
             return self.socket.read(buffer);
@@ -316,11 +344,29 @@ impl Read for Session {
     }
 }
 
+impl Read for Session {
+    /// Waits for octets; 0 is an orderly end. An end without `close_notify` is an error.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(ration) = self.ration else {
+            return self.read_some(buffer);
+        };
+        if ration == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let share = buffer.len().min(ration);
+        let amount = self.read_some(buffer.get_mut(..share).unwrap_or_default())?;
+        self.ration = Some(ration.saturating_sub(amount));
+        Ok(amount)
+    }
+}
+
 impl Write for Session {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         let Some(tls) = self.tls.as_mut() else {
             self.arm()?;
-            return self.socket.write(octets);
+            let taken = self.socket.write(octets)?;
+            self.count(taken);
+            return Ok(taken);
         };
         let taken = tls.writer().write(octets)?;
         match self.send() {

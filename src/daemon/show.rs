@@ -76,7 +76,7 @@ pub fn watch(
         // Nothing is waited for but time; a signal ends the process.
         let _ = poll(&mut [], WATCH_PAUSE_MS);
         let Ok(fresh) = sockets::ask_status(&runtime_dir) else {
-            let _ = writeln!(io::stderr(), "the agent has ended");
+            let _ = writeln!(io::stderr(), "mtls-agent: the agent has ended");
             return Ok(());
         };
         text = shown(invocation, fresh)?;

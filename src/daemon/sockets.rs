@@ -134,6 +134,10 @@ pub fn ask_status(runtime_dir: &Path) -> io::Result<String> {
     stream
         .take(u64::try_from(STATUS_OCTETS_MAX).unwrap_or(u64::MAX))
         .read_to_string(&mut text)?;
+    if text.is_empty() {
+        // It is about to end.
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
     Ok(text)
 }
 
@@ -192,9 +196,24 @@ fn line(stream: &mut UnixStream) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CLIENTS_A_ROUND, CONTROL, STATUS, Sockets, fs};
+    use super::{CLIENTS_A_ROUND, CONTROL, STATUS, Sockets, ask_status, fs};
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn an_agent_that_ends_before_it_has_answered_has_not_answered() {
+        let name = format!("mtls-agent-ending-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let sockets = Sockets::bind(&folder).unwrap();
+        let path = folder.clone();
+        let asked = std::thread::spawn(move || ask_status(&path));
+        while sockets.status.accept().is_err() {
+            std::thread::yield_now();
+        }
+        assert!(asked.join().unwrap().is_err());
+        drop(sockets);
+        fs::remove_dir(folder).unwrap();
+    }
 
     #[test]
     fn a_crowd_of_clients_is_served_in_rounds_between_which_the_loop_goes_on() {

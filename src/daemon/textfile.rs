@@ -144,6 +144,45 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_folder_is_told_once_and_used_when_it_comes() {
+        let folder = folder("late");
+        let path = folder.join("later").join("agent.prom");
+        let mut textfile = Textfile::default();
+        textfile.look(Some(&path), SECOND, || "one\n".to_owned());
+        assert!(textfile.is_warned);
+        textfile.look(Some(&path), 20 * SECOND, || "one\n".to_owned());
+        assert!(textfile.is_warned, "and told a second time");
+        fs::create_dir(folder.join("later")).unwrap();
+        textfile.look(Some(&path), 40 * SECOND, || "one\n".to_owned());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\n");
+        assert!(!textfile.is_warned);
+        drop(textfile);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn whoever_reads_sees_one_text_or_the_other_and_never_a_part() {
+        let folder = folder("whole");
+        let path = folder.join("agent.prom");
+        let texts = ["a".repeat(20_000), "b".repeat(30_000)];
+        replace(&path, &texts[0]).unwrap();
+        let writer = {
+            let (path, texts) = (path.clone(), texts.clone());
+            std::thread::spawn(move || {
+                for text in texts.iter().cycle().take(300) {
+                    replace(&path, text).unwrap();
+                }
+            })
+        };
+        while !writer.is_finished() {
+            let read = fs::read_to_string(&path).unwrap();
+            assert!(texts.contains(&read), "{} octets", read.len());
+        }
+        writer.join().unwrap();
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
     fn without_a_setting_nothing_is_due() {
         let mut textfile = Textfile::default();
         textfile.look(None, SECOND, || unreachable!("nobody wants it"));

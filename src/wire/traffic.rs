@@ -4,12 +4,16 @@
 //! {"msgtype":"version","station":"..","firmware":"..","package":"..","model":"..","protocol":2,"features":""}
 //! {"msgtype":"router_config","region":"EU863",...}
 //! {"msgtype":"timesync","MuxTime":1700000000.25}
+//! {"msgtype":"getxtime","MuxTime":1700000000.25}
+//! {"msgtype":"getxtime","MuxTime":..,"ustime":..,"UTCtime":..,"xtimes":[]}
 //! ```
-//! Neither `timesync` is answered: the one with `MuxTime` is kept and comes back as `RefTime`
-//! of every uplink, the other is the answer to a question that only a radio asks.
+//! `timesync` is not answered by a message: its `MuxTime` comes back as `RefTime` of every
+//! uplink, and the rest is for a radio. `getxtime` is answered with both clocks and the time of
+//! no radio.
 //! `reference/cups-lns.md` section 4.2.
 
 use core::fmt;
+use core::time::Duration;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Value, json};
@@ -73,6 +77,8 @@ pub enum Kind {
     },
     /// Time from the LNS.
     TimeSync,
+    /// The LNS asks for our time: `getxtime`.
+    GetTime,
     /// Something to send by radio.
     Down,
     /// A program to run or a shell to open: `runcmd` or `rmtsh`.
@@ -103,6 +109,7 @@ pub fn parse(text: &str) -> Heard {
             octets: text.len(),
         },
         Some("timesync") => Kind::TimeSync,
+        Some("getxtime") => Kind::GetTime,
         Some("dnmsg" | "dnsched" | "dnframe") => Kind::Down,
         Some("runcmd") => Kind::Command("runcmd"),
         Some("rmtsh") => Kind::Command("rmtsh"),
@@ -113,6 +120,20 @@ pub fn parse(text: &str) -> Heard {
         kind,
         mux_time_s: found.mux_time_s,
     }
+}
+
+/// The answer to `getxtime`: the LNS's own clock as it said it, ours since boot and ours of
+/// the wall, seconds.
+#[must_use]
+pub fn times(mux_time_s: f64, since_boot: Duration, wall_s: u64) -> String {
+    json!({
+        "msgtype": "getxtime",
+        "MuxTime": mux_time_s,
+        "ustime": since_boot.as_secs_f64(),
+        "UTCtime": wall_s,
+        "xtimes": [],
+    })
+    .to_string()
 }
 
 /// The members that matter; all others are passed over without being kept.
@@ -178,6 +199,7 @@ mod tests {
                 r#"{"msgtype":"timesync","xtime":1,"gpstime":2}"#,
                 Kind::TimeSync,
             ),
+            (r#"{"msgtype":"getxtime"}"#, Kind::GetTime),
             (r#"{"msgtype":"dnmsg","pdu":"00"}"#, Kind::Down),
             (r#"{"schedule":[],"msgtype":"dnsched"}"#, Kind::Down),
             (

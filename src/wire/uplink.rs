@@ -9,11 +9,16 @@
 //! `rctx`, `xtime` and `gpstime` are 0: an answer by radio is not possible.
 
 use core::fmt::{self, Write as _};
+use core::ops::RangeInclusive;
 
 use serde_json::{Map, Value, json};
 
 /// Longest frame that LoRa can carry, octets.
 pub const FRAME_OCTETS_MAX: usize = 255;
+
+/// From below every band to above every band: what is not in here was meant as MHz, or not as a
+/// frequency.
+const FREQUENCIES_HZ: RangeInclusive<u32> = 100_000_000..=3_000_000_000;
 
 /// The frame type in the first octet.
 const TYPE_MASK: u8 = 0xe0;
@@ -61,7 +66,7 @@ pub enum BadFrame {
     Downlink,
     /// Shorter or longer than its type allows.
     Shape,
-    /// Not a frequency in Hz, or not a data rate from 0 to 15.
+    /// Not a frequency in Hz that LoRa uses, or not a data rate from 0 to 15.
     Air,
 }
 
@@ -73,7 +78,9 @@ impl fmt::Display for BadFrame {
             Self::Version => "the frame's first octet is not of LoRaWAN 1",
             Self::Downlink => "the frame is a downlink",
             Self::Shape => "the frame's length does not fit its type",
-            Self::Air => "a frequency in Hz and a data rate from 0 to 15 may follow the frame",
+            Self::Air => {
+                "only a frequency in Hz, such as 868100000, and a data rate from 0 to 15 may follow the frame"
+            },
         })
     }
 }
@@ -107,7 +114,10 @@ impl Frame {
         let octets = octets(words.next().ok_or(BadFrame::Length)?)?;
         let mut air = Air::default();
         if let Some(word) = words.next() {
-            air.frequency_hz = word.parse().map_err(|_| BadFrame::Air)?;
+            let frequency_hz = word.parse().ok();
+            air.frequency_hz = frequency_hz
+                .filter(|hz| FREQUENCIES_HZ.contains(hz))
+                .ok_or(BadFrame::Air)?;
         }
         if let Some(word) = words.next() {
             air.data_rate = word.parse().map_err(|_| BadFrame::Air)?;
@@ -348,8 +358,11 @@ mod tests {
             ("2001", BadFrame::Downlink),
             ("60", BadFrame::Downlink),
             ("E0 x", BadFrame::Air),
-            ("E0 1 16", BadFrame::Air),
-            ("E0 1 1 1", BadFrame::Air),
+            ("E0 868", BadFrame::Air),
+            ("E0 868.1", BadFrame::Air),
+            ("E0 C0 FF EE", BadFrame::Air),
+            ("E0 868100000 16", BadFrame::Air),
+            ("E0 868100000 1 1", BadFrame::Air),
         ] {
             assert_eq!(Frame::parse(line), Err(why), "{line}");
         }

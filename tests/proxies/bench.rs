@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use mtls_lab::cups::{self, CupsDouble};
 use mtls_lab::lns::{self, LnsDouble};
 use mtls_lab::pki::{Pair, Pki};
+use mtls_lab::proxy::{Running, free_port};
 
 use crate::Outcome;
 use crate::agent::Agent;
 use crate::probe::{self, Answer};
-use crate::process::{self, Kind, Running, Site, Tls};
+use crate::process::{Kind, Site, Tls};
 use crate::upstream::Upstream;
 
 /// The gateway of all cases.
@@ -48,7 +49,7 @@ impl Bench {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
             "proxies-{}/{}-{}",
             std::process::id(),
-            kind.name,
+            kind.name(),
             tls.name()
         ));
         fs::create_dir_all(&folder).map_err(|error| format!("no folder: {error}"))?;
@@ -57,11 +58,11 @@ impl Bench {
         let upstream = Upstream::start(cups.address())
             .map_err(|error| format!("the relay cannot listen: {error}"))?;
         let site = Site {
-            client_authorities: authorities(&pki)?,
+            client_authorities: pki.client_authorities(),
             server_chain: pki.server.certificate.clone(),
             server_key: pki.server.key.clone(),
             upstream: upstream.address,
-            port: process::free_port()?,
+            port: free_port().map_err(|error| format!("no free port: {error}"))?,
             folder,
             tls,
         };
@@ -72,7 +73,7 @@ impl Bench {
             cups,
             lns,
             agent,
-            kind: kind.name,
+            kind: kind.name(),
             refuses_in_http: kind.refuses_in_http,
             tls,
             port: site.port,
@@ -118,14 +119,4 @@ fn doubles(pki: &Pki) -> Outcome<(CupsDouble, LnsDouble)> {
     })
     .map_err(|error| format!("the LNS double cannot listen: {error}"))?;
     Ok((cups, lns))
-}
-
-/// Root and issuing authority of the devices in one file, as proxies want them.
-fn authorities(pki: &Pki) -> Outcome<PathBuf> {
-    let path = pki.dir.join("client-authorities.pem");
-    fs::read_to_string(&pki.client_issuing)
-        .and_then(|issuing| Ok(issuing + &fs::read_to_string(&pki.client_root)?))
-        .and_then(|text| fs::write(&path, text))
-        .map_err(|error| format!("cannot join the authorities: {error}"))?;
-    Ok(path)
 }

@@ -4,14 +4,18 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use mtls_lab::proxy::Program;
+
 use crate::Outcome;
 use crate::process::{Kind, Site, Tls};
 
 /// HAProxy of the distribution.
 pub(crate) const HAPROXY: Kind = Kind {
-    name: "haproxy",
-    variable: "MTLS_HAPROXY",
-    packaged: "sbin/haproxy",
+    program: Program {
+        name: "haproxy",
+        variable: "MTLS_HAPROXY",
+        packaged: "sbin/haproxy",
+    },
     refuses_in_http: false,
     command,
 };

@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     let mut tally = Tally::default();
     for kind in KINDS
         .iter()
-        .filter(|kind| filter.is_none_or(|name| kind.name.contains(name)))
+        .filter(|kind| filter.is_none_or(|name| kind.name().contains(name)))
     {
         for tls in [Tls::V12, Tls::V13] {
             run_proxy(kind, tls, &mut tally);
@@ -98,11 +98,11 @@ fn main() -> ExitCode {
 /// Runs all cases of one proxy and version; its folder is kept when one of them fails.
 fn run_proxy(kind: &Kind, tls: Tls, tally: &mut Tally) {
     let all = || setup::CASES.iter().chain(&matrix::CASES);
-    let Some(program) = kind.find() else {
+    let Some(program) = kind.program.find() else {
         for case in all() {
             println!(
                 "skip {} {}: {} (the program is not installed)",
-                kind.name,
+                kind.name(),
                 tls.name(),
                 case.name
             );
@@ -127,7 +127,7 @@ fn run_proxy(kind: &Kind, tls: Tls, tally: &mut Tally) {
         tally.failed += u32::from(outcome.is_err());
         println!(
             "{mark} {} {}: {} ({taken:.2} s){reason}",
-            kind.name,
+            kind.name(),
             tls.name(),
             case.name
         );

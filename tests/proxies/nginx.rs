@@ -3,14 +3,18 @@
 use std::path::Path;
 use std::process::Command;
 
+use mtls_lab::proxy::Program;
+
 use crate::Outcome;
 use crate::process::{Kind, Site, Tls};
 
 /// nginx of the distribution.
 pub(crate) const NGINX: Kind = Kind {
-    name: "nginx",
-    variable: "MTLS_NGINX",
-    packaged: "sbin/nginx",
+    program: Program {
+        name: "nginx",
+        variable: "MTLS_NGINX",
+        packaged: "sbin/nginx",
+    },
     refuses_in_http: true,
     command,
 };

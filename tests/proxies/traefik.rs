@@ -3,14 +3,18 @@
 use std::path::Path;
 use std::process::Command;
 
+use mtls_lab::proxy::Program;
+
 use crate::Outcome;
 use crate::process::{Kind, Site, Tls};
 
 /// Traefik, from the wheel that carries the plain binary.
 pub(crate) const TRAEFIK: Kind = Kind {
-    name: "traefik",
-    variable: "MTLS_TRAEFIK",
-    packaged: "bin/traefik",
+    program: Program {
+        name: "traefik",
+        variable: "MTLS_TRAEFIK",
+        packaged: "bin/traefik",
+    },
     refuses_in_http: false,
     command,
 };

@@ -4,6 +4,7 @@ mod relay;
 pub mod session;
 mod station;
 
+use core::time::Duration;
 use std::os::unix::net::UnixStream;
 
 use self::relay::Relay;
@@ -18,7 +19,7 @@ use crate::config::{Config, Mode};
 pub fn make(config: &Config, wake: UnixStream) -> Result<Option<Box<dyn Holder>>, String> {
     match &config.lns.mode {
         Mode::None => Ok(None),
-        Mode::Session => SessionHolder::start(&compose::about(config), Pace::default(), wake)
+        Mode::Session => SessionHolder::start(&compose::about(config), pace(config), wake)
             .map(|holder| Some(Box::new(holder) as Box<dyn Holder>))
             .map_err(|error| format!("the LNS link cannot be held: {error}")),
         Mode::Relay {
@@ -37,5 +38,12 @@ pub fn make(config: &Config, wake: UnixStream) -> Result<Option<Box<dyn Holder>>
                 .map_err(|error| format!("lns.mode station: {error}"))?;
             Ok(Some(Box::new(station)))
         }
+    }
+}
+
+fn pace(config: &Config) -> Pace {
+    Pace {
+        ping: Duration::from_secs(config.lns.ping_s),
+        ..Pace::default()
     }
 }

@@ -8,6 +8,7 @@
 //! | [`believer`] | a CUPS that takes any certificate and has nothing new |
 //! | [`lns`] | the network server: discovery and traffic |
 //! | [`faults`] | servers that never behave |
+//! | [`proxy`] | nothing: it starts real proxies |
 //! | [`device`] | a gateway with the agent on it, and systemd |
 //! | [`relay`] | a gateway whose agent relays, and local clients |
 //! | [`station`] | Basic Station, for whoever starts and watches it |
@@ -32,6 +33,7 @@ pub mod lns;
 pub mod openssl;
 pub mod pipe;
 pub mod pki;
+pub mod proxy;
 pub mod relay;
 pub mod server;
 pub mod station;

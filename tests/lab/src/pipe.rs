@@ -2,8 +2,8 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -15,9 +15,16 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// A running path; it breaks when dropped.
 #[derive(Debug)]
 pub struct Pipe {
-    listener: Listener,
-    is_silent: Arc<AtomicBool>,
-    sockets: Arc<std::sync::Mutex<Vec<Socket>>>,
+    address: SocketAddr,
+    upstream: SocketAddr,
+    listener: Option<Listener>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_silent: AtomicBool,
+    sockets: Mutex<Vec<Socket>>,
 }
 
 impl Pipe {
@@ -26,44 +33,57 @@ impl Pipe {
     /// # Errors
     /// No port is left.
     pub fn start(upstream: SocketAddr) -> io::Result<Self> {
-        let is_silent = Arc::new(AtomicBool::new(false));
-        let sockets = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let (silent, register) = (Arc::clone(&is_silent), Arc::clone(&sockets));
-        let listener = Listener::start(0, move |near| {
-            let Ok(far) = TcpStream::connect(upstream).map(Socket::new) else {
-                near.close();
-                return;
-            };
-            lock(&register).extend([near.clone(), far.clone()]);
-            let (back_from, back_to) = (far.clone(), near.clone());
-            let back_silent = Arc::clone(&silent);
-            let back = thread::spawn(move || pass(&back_from, &back_to, &back_silent));
-            pass(&near, &far, &silent);
-            let _ended = back.join();
-        })?;
+        Self::start_at(0, upstream)
+    }
+
+    /// The same on a port of choice; 0 lets the system choose.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub fn start_at(port: u16, upstream: SocketAddr) -> io::Result<Self> {
+        let state = Arc::default();
+        let listener = listen(port, upstream, &state)?;
         Ok(Self {
-            listener,
-            is_silent,
-            sockets,
+            address: listener.address(),
+            upstream,
+            listener: Some(listener),
+            state,
         })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.listener.address()
+        self.address
     }
 
     /// Whether nothing is passed on from now on; connections stay open.
     pub fn set_silent(&self, is_silent: bool) {
-        self.is_silent.store(is_silent, Ordering::SeqCst);
+        self.state.is_silent.store(is_silent, Ordering::SeqCst);
     }
 
     /// Ends every connection that is open now.
     pub fn cut(&self) {
-        for socket in lock(&self.sockets).drain(..) {
+        for socket in lock(&self.state.sockets).drain(..) {
             socket.close();
         }
+    }
+
+    /// Ends every connection and refuses new ones.
+    pub fn close(&mut self) {
+        self.listener = None;
+        self.cut();
+    }
+
+    /// Listens again on the same port after [`Pipe::close`].
+    ///
+    /// # Errors
+    /// Somebody else has taken the port.
+    pub fn open(&mut self) -> io::Result<()> {
+        if self.listener.is_none() {
+            self.listener = Some(listen(self.address.port(), self.upstream, &self.state)?);
+        }
+        Ok(())
     }
 }
 
@@ -71,6 +91,23 @@ impl Drop for Pipe {
     fn drop(&mut self) {
         self.cut();
     }
+}
+
+fn listen(port: u16, upstream: SocketAddr, state: &Arc<State>) -> io::Result<Listener> {
+    let state = Arc::clone(state);
+    Listener::start(port, move |near| {
+        let Ok(far) = TcpStream::connect(upstream).map(Socket::new) else {
+            near.close();
+            return;
+        };
+        let _best_effort = far.stream().set_nodelay(true);
+        lock(&state.sockets).extend([near.clone(), far.clone()]);
+        let (back_from, back_to) = (far.clone(), near.clone());
+        let back_state = Arc::clone(&state);
+        let back = thread::spawn(move || pass(&back_from, &back_to, &back_state.is_silent));
+        pass(&near, &far, &state.is_silent);
+        let _ended = back.join();
+    })
 }
 
 fn pass(from: &Socket, to: &Socket, is_silent: &AtomicBool) {

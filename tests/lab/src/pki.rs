@@ -96,6 +96,17 @@ impl Pki {
         }
     }
 
+    /// Root and issuing CA of the device certificates in one file, as proxies want them.
+    ///
+    /// # Panics
+    /// The directory cannot be written.
+    #[must_use]
+    pub fn client_authorities(&self) -> PathBuf {
+        let read = |path| fs::read_to_string(path).expect("it was made before");
+        let both = read(&self.client_issuing) + &read(&self.client_root);
+        write(&self.dir, "client-authorities.pem", &both, 0o644)
+    }
+
     /// A certificate for the same EUI from an authority nobody here trusts.
     #[must_use]
     pub fn unknown_ca_device(&self) -> Pair {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::debug;
 use tungstenite::WebSocket;
+use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::dialling::Outbox;
 use super::line::{Line, Said};
@@ -22,9 +23,6 @@ use crate::daemon::linking::Held;
 use crate::daemon::run::drain;
 use crate::daemon::session::Session;
 use crate::wire::uri::ServerUri;
-
-/// Messages taken or sent in one round, so that a flood holds nobody up.
-const ROUND_MAX: usize = 256;
 
 /// What the keeper is told to do, and what comes of work done for it.
 pub(super) enum Order {
@@ -42,15 +40,15 @@ pub(super) struct Keeper {
     orders: Receiver<Order>,
     outbox: Outbox,
     wake: UnixStream,
-    shared: Arc<Mutex<Shared>>,
+    pub(super) shared: Arc<Mutex<Shared>>,
     bell: Bell,
-    up: Option<Line>,
-    opening: Option<Opening>,
+    pub(super) up: Option<Line>,
+    pub(super) opening: Option<Opening>,
     /// The end of the link that was up, told only if the new one does not come about: an LNS
     /// cuts the old socket as soon as it has the new one.
     ended: Option<(ExchangeId, Failure)>,
     /// Something may be left to do without a socket saying so.
-    has_more: bool,
+    pub(super) has_more: bool,
 }
 
 impl Keeper {
@@ -141,7 +139,7 @@ impl Keeper {
     }
 
     fn open(&mut self, id: ExchangeId, access: Box<Proof>) {
-        self.abandon_opening();
+        self.abandon_opening(CloseCode::Normal);
         let asked = self.outbox.discover(id, access.as_ref().clone());
         self.opening = Some(Opening {
             id,
@@ -197,13 +195,13 @@ impl Keeper {
 
     fn close(&mut self, id: ExchangeId) {
         if self.is_opening(id) {
-            self.abandon_opening();
+            self.abandon_opening(CloseCode::Normal);
         }
         if self.ended.take_if(|(ended, _)| *ended == id).is_some() {
             self.is_down();
         }
         if let Some(line) = self.up.take_if(|line| line.id == id) {
-            line.end();
+            self.forget(line, CloseCode::Normal);
             self.is_down();
         }
     }
@@ -215,24 +213,17 @@ impl Keeper {
             debug!("the old traffic socket was not seen to be read empty");
             self.upgrade(uri);
         }
-        loop {
-            let Some(Step::Waiting(line)) = self.opening.as_mut().map(|opening| &mut opening.step)
-            else {
-                return;
-            };
-            let heard = line
-                .be_on_time(now)
-                .and_then(|_| line.flush())
-                .and_then(|()| line.hear());
-            match heard {
-                Ok(None) => return,
-                Ok(Some(Said::Configured(region, octets))) => {
-                    self.connected(region, octets);
-                    return;
-                }
-                Ok(Some(_)) => {}
-                Err(failure) => return self.fail(failure),
-            }
+        let Some(line) = self.opening.as_mut().and_then(Opening::line_mut) else {
+            return;
+        };
+        let round = line.listen();
+        let on_time = line.be_on_time(now);
+        self.has_more |= round.has_more;
+        if let Some(Said::Configured(region, octets)) = round.said.into_iter().last() {
+            return self.connected(region, octets);
+        }
+        if let Err(failure) = round.end.and(on_time) {
+            self.fail(failure);
         }
     }
 
@@ -256,7 +247,7 @@ impl Keeper {
         }
         // The machine will say to close the old one; it has no use any more.
         if let Some(old) = self.up.replace(*line) {
-            old.end();
+            self.forget(old, CloseCode::Normal);
         }
         self.tell(Held::Connected { id });
         self.has_more = true;
@@ -265,61 +256,46 @@ impl Keeper {
     /// Serves the socket that is up.
     fn serve_up(&mut self) {
         let now = clock::since_boot();
-        for _ in 0..ROUND_MAX {
-            let Some(line) = &mut self.up else { return };
-            let heard = line.be_on_time(now).and_then(|is_ping| {
-                lock(&self.shared).pings += u64::from(is_ping);
-                line.flush().and_then(|()| line.hear())
-            });
-            match heard {
-                Ok(None) => return,
-                Ok(Some(Said::Down)) => lock(&self.shared).frames_down += 1,
-                Ok(Some(Said::Drained)) => {
-                    if let Some((uri, _)) = self.draining() {
-                        self.upgrade(uri);
-                    }
-                }
-                Ok(Some(Said::Configured(region, octets))) => {
-                    let mut shared = lock(&self.shared);
-                    shared.region = region;
-                    shared.config_octets = octets;
-                }
-                Ok(Some(Said::Nothing)) => {}
-                Err(failure) => return self.lose(failure),
-            }
+        let Some(line) = &mut self.up else { return };
+        let round = line.listen();
+        let on_time = line.be_on_time(now);
+        let unread = line.unread();
+        self.has_more |= round.has_more;
+        {
+            let mut shared = lock(&self.shared);
+            shared.frames_unread = unread;
+            shared.pings += u64::from(on_time == Ok(true));
         }
-        self.has_more = true;
+        for said in round.said {
+            self.heard(said);
+        }
+        if let Err(failure) = round.end.and(on_time.map(drop)) {
+            self.lose(failure);
+        }
     }
 
-    /// Sends what was given, unless a new socket is about to take it.
-    fn send_uplinks(&mut self) {
-        let pauses = self.opening.as_ref().is_some_and(Opening::pauses);
-        let Some(line) = self.up.as_mut().filter(|_| !pauses) else {
-            return;
-        };
-        for _ in 0..ROUND_MAX {
-            if line.is_blocked() {
-                return;
-            }
-            let Some(frame) = lock(&self.shared).uplinks.pop_front() else {
-                return;
-            };
-            match line.send_uplink(&frame) {
-                Ok(()) => lock(&self.shared).frames_up += 1,
-                Err(failure) => {
-                    lock(&self.shared).uplinks.push_front(frame);
-                    return self.lose(failure);
+    fn heard(&mut self, said: Said) {
+        match said {
+            Said::Down => lock(&self.shared).frames_down += 1,
+            Said::Drained => {
+                if let Some((uri, _)) = self.draining() {
+                    self.upgrade(uri);
                 }
             }
+            Said::Configured(region, octets) => {
+                let mut shared = lock(&self.shared);
+                shared.region = region;
+                shared.config_octets = octets;
+            }
+            Said::Read | Said::Nothing => {}
         }
-        self.has_more = true;
     }
 
     /// The link that was up has ended.
-    fn lose(&mut self, failure: Failure) {
+    pub(super) fn lose(&mut self, failure: Failure) {
         let Some(line) = self.up.take() else { return };
         let id = line.id;
-        line.end();
+        self.forget(line, CloseCode::Normal);
         if self.opening.as_ref().is_some_and(Opening::may_replace) {
             self.ended = Some((id, failure));
             return;
@@ -333,18 +309,18 @@ impl Keeper {
 
     /// The attempt has failed.
     fn fail(&mut self, failure: Failure) {
-        if let Some(opening) = self.opening.take() {
-            self.tell(Held::Failed {
-                id: opening.id,
-                failure,
-            });
+        if let Some(Opening { id, step, .. }) = self.opening.take() {
+            if let Step::Waiting(line) = step {
+                line.end(CloseCode::Normal);
+            }
+            self.tell(Held::Failed { id, failure });
         }
         self.tell_ended();
     }
 
-    fn abandon_opening(&mut self) {
+    fn abandon_opening(&mut self, code: CloseCode) {
         if let Some(Step::Waiting(line)) = self.opening.take().map(|opening| opening.step) {
-            line.end();
+            line.end(code);
         }
         self.tell_ended();
     }
@@ -356,19 +332,10 @@ impl Keeper {
         }
     }
 
-    fn is_down(&self) {
-        let mut shared = lock(&self.shared);
-        shared.is_up = false;
-        shared.uri = None;
-        let lost = u64::try_from(shared.uplinks.len()).unwrap_or(u64::MAX);
-        shared.frames_lost = shared.frames_lost.saturating_add(lost);
-        shared.uplinks.clear();
-    }
-
     fn stop(&mut self) {
-        self.abandon_opening();
+        self.abandon_opening(CloseCode::Away);
         if let Some(line) = self.up.take() {
-            line.end();
+            line.end(CloseCode::Away);
         }
     }
 

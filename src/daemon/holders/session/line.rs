@@ -1,40 +1,41 @@
 //! Acts: one traffic socket, from the upgrade to its end. No call blocks.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use tracing::warn;
-use tungstenite::error::ProtocolError;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Bytes, Error, Message, WebSocket};
 
-use super::Pace;
+use super::{Pace, ending};
 use crate::agent::ExchangeId;
-use crate::agent::evidence::Stage;
 use crate::agent::failure::{Class, Failure};
 use crate::daemon::clock;
 use crate::daemon::discovery::Proof;
-use crate::daemon::session::{Session, SessionError};
-use crate::wire::cups::stack_error::printable;
-use crate::wire::traffic::{self, Kind, MESSAGE_OCTETS_MAX};
+use crate::daemon::session::Session;
+use crate::wire::traffic::{self, Kind};
 use crate::wire::uplink::Frame;
 use crate::wire::uri::ServerUri;
 
 /// Pings that may stay without any sign of life.
 const SILENT_PINGS_MAX: u32 = 2;
 
-/// TCP: a dead far side is noticed in about a minute, even while nothing is sent.
-const KEEPALIVE_IDLE_S: u32 = 30;
+/// TCP: a dead far side is noticed even while nothing is sent, but no octets are spent more
+/// often than by our own pings.
 const KEEPALIVE_EVERY_S: u32 = 10;
 const KEEPALIVE_COUNT: u32 = 3;
-/// TCP: how long what was sent may stay without acknowledgement.
-const UNACKNOWLEDGED_MS_MAX: u32 = 30_000;
+
+/// Messages and octets taken in one round, so that a flood holds nobody up.
+const ROUND_MAX: usize = 256;
+const ROUND_OCTETS_MAX: usize = 256 * 1024;
 
 const BARRIER: &[u8] = b"drained";
-const ALIVE: &[u8] = b"alive";
+/// Begins any other ping: it asks whether so many uplinks have been read.
+const READ: &[u8] = b"read";
 
 /// One open traffic socket.
 pub(super) struct Line {
@@ -44,12 +45,27 @@ pub(super) struct Line {
     socket: WebSocket<Session>,
     pace: Pace,
     is_blocked: bool,
+    /// What the socket had taken when it was full, and since when it has taken no more.
+    stuck: Option<(u64, Duration)>,
     ping_at: Duration,
     silent_pings: u32,
     /// By when `router_config` must have come.
     configured_by: Option<Duration>,
     mux_time: Option<(f64, Duration)>,
-    has_warned: bool,
+    warned: BTreeSet<&'static str>,
+    /// Uplinks sent, and those of them that the LNS has read for certain.
+    sent: u64,
+    read: u64,
+    /// How many were sent when the LNS was asked how many it has read.
+    asked: Option<u64>,
+}
+
+/// What one round of listening brought.
+pub(super) struct Round {
+    pub(super) said: Vec<Said>,
+    /// There may be more without the socket saying so.
+    pub(super) has_more: bool,
+    pub(super) end: Result<(), Failure>,
 }
 
 /// What the LNS said.
@@ -61,6 +77,8 @@ pub(super) enum Said {
     Down,
     /// It has read everything that was sent before the question.
     Drained,
+    /// It has read uplinks.
+    Read,
     /// Nothing that matters.
     Nothing,
 }
@@ -75,7 +93,7 @@ impl Line {
     ) -> Result<Self, Failure> {
         let now = clock::since_boot();
         let blocking = socket.get_mut().set_nonblocking();
-        keep_alive(socket.get_ref());
+        keep_alive(socket.get_ref(), pace);
         let mut line = Self {
             id,
             uri,
@@ -83,11 +101,15 @@ impl Line {
             socket,
             pace,
             is_blocked: false,
+            stuck: None,
             ping_at: now.saturating_add(spread(pace.ping)),
             silent_pings: 0,
             configured_by: Some(now.saturating_add(pace.configured)),
             mux_time: None,
-            has_warned: false,
+            warned: BTreeSet::new(),
+            sent: 0,
+            read: 0,
+            asked: None,
         };
         blocking.map_err(|error| line.failure(Error::Io(error)))?;
         line.send(Message::text(version))?;
@@ -105,29 +127,69 @@ impl Line {
 
     /// When [`Line::be_on_time`] is due.
     pub(super) fn deadline(&self) -> Duration {
-        self.configured_by
-            .map_or(self.ping_at, |by| by.min(self.ping_at))
+        let configured_by = self.configured_by.unwrap_or(Duration::MAX);
+        let taken_by = self.taken_by().unwrap_or(Duration::MAX);
+        self.ping_at.min(configured_by).min(taken_by)
+    }
+
+    /// Reads what has come, up to `router_config` or a round's worth.
+    pub(super) fn listen(&mut self) -> Round {
+        self.socket.get_mut().set_ration(ROUND_OCTETS_MAX);
+        let mut said = Vec::new();
+        let end = loop {
+            if said.len() >= ROUND_MAX || matches!(said.last(), Some(Said::Configured(..))) {
+                break Ok(true);
+            }
+            match self.flush().and_then(|()| self.hear()) {
+                Ok(Some(word)) => said.push(word),
+                Ok(None) => break Ok(self.socket.get_ref().is_ration_over()),
+                Err(failure) => break Err(failure),
+            }
+        };
+        Round {
+            said,
+            has_more: end == Ok(true),
+            end: end.map(drop),
+        }
     }
 
     /// Reads one message; `None` when there is none now.
-    pub(super) fn hear(&mut self) -> Result<Option<Said>, Failure> {
+    fn hear(&mut self) -> Result<Option<Said>, Failure> {
         let message = match self.socket.read() {
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(self.failure(error)),
             Ok(message) => message,
         };
         self.silent_pings = 0;
-        let said = match message {
-            Message::Text(text) => self.judge(text.as_str()),
-            Message::Pong(octets) if octets.as_ref() == BARRIER => Said::Drained,
-            Message::Close(frame) => return Err(self.closed(frame)),
+        Ok(Some(match message {
+            Message::Text(text) => self.judge(text.as_str())?,
+            Message::Pong(octets) => self.answered(&octets),
+            Message::Close(frame) => {
+                let peer = self.uri.authority();
+                return Err(ending::of_close(&peer, &self.access, frame));
+            }
             Message::Ping(_) => {
                 self.flush()?;
                 Said::Nothing
             }
-            Message::Binary(_) | Message::Pong(_) | Message::Frame(_) => Said::Nothing,
-        };
-        Ok(Some(said))
+            Message::Binary(_) | Message::Frame(_) => Said::Nothing,
+        }))
+    }
+
+    fn answered(&mut self, octets: &[u8]) -> Said {
+        if octets == BARRIER {
+            self.read = self.sent;
+            self.asked = None;
+            return Said::Drained;
+        }
+        match self.asked {
+            Some(count) if octets == question(count) => {
+                self.asked = None;
+                self.read = count;
+                Said::Read
+            }
+            _ => Said::Nothing,
+        }
     }
 
     /// Sends one uplink; it is kept if there is no room now.
@@ -137,7 +199,28 @@ impl Line {
             time_s + now.saturating_sub(at).as_secs_f64()
         });
         let rx_time_s = Duration::from_secs(clock::wall_s()).as_secs_f64();
-        self.send(Message::text(frame.message(ref_time_s, rx_time_s)))
+        self.send(Message::text(frame.message(ref_time_s, rx_time_s)))?;
+        self.sent = self.sent.saturating_add(1);
+        Ok(())
+    }
+
+    /// Uplinks of which it is not known whether the LNS has read them.
+    pub(super) const fn unread(&self) -> u64 {
+        self.sent.saturating_sub(self.read)
+    }
+
+    /// Asks how many uplinks the LNS has read, unless it still owes an answer.
+    pub(super) fn ask_whether_read(&mut self) -> Result<(), Failure> {
+        if self.asked.is_some() || self.is_blocked || self.unread() == 0 {
+            return Ok(());
+        }
+        self.ask()
+    }
+
+    /// Of several pings a server may answer the last one only, so the last one counts.
+    fn ask(&mut self) -> Result<(), Failure> {
+        self.asked = Some(self.sent);
+        self.send(Message::Ping(question(self.sent).into()))
     }
 
     /// Asks for a sign that everything sent so far has been read.
@@ -162,6 +245,11 @@ impl Line {
             return Err(Failure::new(Class::Network, "silent_lns", text)
                 .with_hint("give the gateway a frequency plan on the server"));
         }
+        if self.taken_by().is_some_and(|by| by <= now) {
+            let wait_s = self.pace.unacknowledged.as_secs();
+            let text = format!("{peer} has taken nothing of what was sent for {wait_s} s");
+            return Err(Failure::new(Class::Network, "lns_dead", text));
+        }
         if now < self.ping_at {
             return Ok(false);
         }
@@ -171,46 +259,58 @@ impl Line {
         }
         self.silent_pings = self.silent_pings.saturating_add(1);
         self.ping_at = now.saturating_add(spread(self.pace.ping));
-        self.send(Message::Ping(Bytes::from_static(ALIVE)))?;
+        self.ask()?;
         Ok(true)
     }
 
     /// Ends it politely, without waiting for an answer.
-    pub(super) fn end(mut self) {
-        let _ = self.socket.close(None);
+    pub(super) fn end(mut self, code: CloseCode) {
+        self.say_goodbye(code);
         self.socket.get_mut().close();
     }
 
-    fn judge(&mut self, text: &str) -> Said {
+    fn judge(&mut self, text: &str) -> Result<Said, Failure> {
         let heard = traffic::parse(text);
+        let now = clock::since_boot();
         if let Some(time_s) = heard.mux_time_s {
-            self.mux_time = Some((time_s, clock::since_boot()));
+            self.mux_time = Some((time_s, now));
         }
-        match heard.kind {
+        Ok(match heard.kind {
             Kind::RouterConfig { region, octets } => {
                 self.configured_by = None;
+                let region = region.map(|region| self.access.withheld_text(&region));
                 Said::Configured(region, octets)
+            }
+            // Like station: who does not read what is sent is not answered.
+            Kind::GetTime if self.is_blocked => Said::Nothing,
+            Kind::GetTime => {
+                let mux_time_s = heard.mux_time_s.unwrap_or_default();
+                let answer = traffic::times(mux_time_s, now, clock::wall_s());
+                self.send(Message::text(answer))?;
+                Said::Nothing
             }
             Kind::Down => Said::Down,
             Kind::Command(name) => {
-                self.warn_once(&format!("wants to run something here by {name}; refused"));
+                self.warn_once(
+                    "command",
+                    &format!("wants to run something here by {name}; refused"),
+                );
                 Said::Nothing
             }
             Kind::Error(text) => {
                 let text = self.access.withheld_text(&text);
-                self.warn_once(&format!("reports an error: {text}"));
+                self.warn_once("error", &format!("reports an error: {text}"));
                 Said::Nothing
             }
             Kind::TimeSync | Kind::Other => Said::Nothing,
-        }
+        })
     }
 
-    /// One line a connection is enough: the LNS could fill the journal.
-    fn warn_once(&mut self, what: &str) {
-        if !self.has_warned {
+    /// One line of a kind is enough for a connection: the LNS could fill the journal.
+    fn warn_once(&mut self, kind: &'static str, what: &str) {
+        if self.warned.insert(kind) {
             warn!("the LNS {} {what}", self.uri.authority());
         }
-        self.has_warned = true;
     }
 
     fn send(&mut self, message: Message) -> Result<(), Failure> {
@@ -219,73 +319,44 @@ impl Line {
     }
 
     fn note(&mut self, result: Result<(), Error>) -> Result<(), Failure> {
-        self.is_blocked = false;
-        match result {
+        self.is_blocked = match &result {
             // The message is in the socket's buffer and goes with the next flush.
-            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
-                self.is_blocked = true;
-                Ok(())
+            Err(Error::Io(error)) => error.kind() == ErrorKind::WouldBlock,
+            // Only a ping is tried while there is no room; the next one will do as well.
+            Err(Error::WriteBufferFull(_)) => true,
+            _ => false,
+        };
+        if self.is_blocked {
+            let taken = self.socket.get_ref().taken();
+            if self.stuck.is_none_or(|(before, _)| before != taken) {
+                self.stuck = Some((taken, clock::since_boot()));
             }
-            result => result.map_err(|error| self.failure(error)),
+            return Ok(());
         }
+        self.stuck = None;
+        result.map_err(|error| self.failure(error))
     }
 
+    /// By when a full socket must have taken something. TCP's own limit does not count while
+    /// the far side goes on sending: it says that it is alive, but not that it reads.
+    fn taken_by(&self) -> Option<Duration> {
+        self.stuck
+            .map(|(_, since)| since.saturating_add(self.pace.unacknowledged))
+    }
+
+    /// Tells the LNS its own fault, as far as there is room for that.
     fn failure(&mut self, error: Error) -> Failure {
-        let peer = self.uri.authority();
-        let failure = match error {
-            Error::Io(error) => {
-                let seen = self.socket.get_ref().seen();
-                let error = SessionError::from_io(&error, Stage::Response, seen);
-                error
-                    .evidence(peer, true, self.access.time.is_sane())
-                    .classify()
-            }
-            Error::Capacity(_) => {
-                let _ = self.socket.close(Some(CloseFrame {
-                    code: CloseCode::Size,
-                    reason: "".into(),
-                }));
-                let limit = MESSAGE_OCTETS_MAX / 1024;
-                let text = format!("{peer} sent a message of more than {limit} KiB");
-                Failure::new(Class::Protocol, "lns_oversize", text)
-            }
-            Error::ConnectionClosed
-            | Error::AlreadyClosed
-            | Error::Protocol(
-                ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
-            ) => {
-                let text = format!("{peer} closed the traffic socket without a word");
-                Failure::new(Class::Network, "lns_closed", text)
-            }
-            other => {
-                let why = printable(&other.to_string(), 120);
-                let text = format!("{peer} does not keep to the LNS protocol: {why}");
-                Failure::new(Class::Protocol, "websocket", text)
-            }
-        };
-        self.access.withheld(failure)
+        if let Some(code) = ending::told(&error) {
+            self.say_goodbye(code);
+        }
+        let (peer, seen) = (self.uri.authority(), self.socket.get_ref().seen());
+        ending::of_error(peer, seen, &self.access, error)
     }
 
-    /// Codes only tell how long to wait: whether a key is still good is seen at the next try.
-    fn closed(&self, frame: Option<CloseFrame>) -> Failure {
-        let peer = self.uri.authority();
-        let Some(frame) = frame else {
-            let text = format!("{peer} closed the traffic socket without a code");
-            return Failure::new(Class::Network, "lns_closed", text);
-        };
-        let class = match frame.code {
-            CloseCode::Error => Class::ServerFault,
-            CloseCode::Restart | CloseCode::Again => Class::Busy,
-            _ => Class::Network,
-        };
-        let code = u16::from(frame.code);
-        let reason = match printable(frame.reason.as_str(), 120) {
-            reason if reason.is_empty() => String::new(),
-            reason => format!(": {reason}"),
-        };
-        let text = format!("{peer} closed the traffic socket with code {code}{reason}");
-        self.access
-            .withheld(Failure::new(class, "lns_closed", text))
+    /// The first goodbye counts.
+    fn say_goodbye(&mut self, code: CloseCode) {
+        let reason = "".into();
+        let _ = self.socket.close(Some(CloseFrame { code, reason }));
     }
 }
 
@@ -301,14 +372,21 @@ fn spread(wait: Duration) -> Duration {
     wait.saturating_mul(9000_u32.saturating_add(draw)) / 10_000
 }
 
+/// The ping that asks whether so many uplinks have been read.
+fn question(count: u64) -> Vec<u8> {
+    [READ, &count.to_be_bytes()].concat()
+}
+
 /// Without these options the pings still find a dead far side, only later.
-fn keep_alive(session: &Session) {
+fn keep_alive(session: &Session, pace: Pace) {
+    let wait_ms = u32::try_from(pace.unacknowledged.as_millis()).unwrap_or(u32::MAX);
+    let idle_s = u32::try_from(pace.ping.as_secs().max(1)).unwrap_or(u32::MAX);
     let set = || {
         setsockopt(session, sockopt::KeepAlive, &true)?;
-        setsockopt(session, sockopt::TcpKeepIdle, &KEEPALIVE_IDLE_S)?;
+        setsockopt(session, sockopt::TcpKeepIdle, &idle_s)?;
         setsockopt(session, sockopt::TcpKeepInterval, &KEEPALIVE_EVERY_S)?;
         setsockopt(session, sockopt::TcpKeepCount, &KEEPALIVE_COUNT)?;
-        setsockopt(session, sockopt::TcpUserTimeout, &UNACKNOWLEDGED_MS_MAX)
+        setsockopt(session, sockopt::TcpUserTimeout, &wait_ms)
     };
     if let Err(error) = set() {
         warn!("the traffic socket has no TCP keepalive: {error}");

@@ -9,9 +9,11 @@
 //! is upgraded, so uplinks pause before that until the LNS has read all that was sent.
 
 mod dialling;
+mod ending;
 mod keeper;
 mod line;
 mod opening;
+mod uplinks;
 
 use core::fmt;
 use core::time::Duration;
@@ -44,6 +46,8 @@ pub struct Pace {
     pub configured: Duration,
     /// For the pong that says that everything sent was read.
     pub drained: Duration,
+    /// To acknowledge what was sent, and to take more of it when there is no room.
+    pub unacknowledged: Duration,
 }
 
 impl Default for Pace {
@@ -52,6 +56,7 @@ impl Default for Pace {
             ping: Duration::from_secs(30),
             configured: Duration::from_secs(60),
             drained: Duration::from_secs(5),
+            unacknowledged: Duration::from_secs(30),
         }
     }
 }
@@ -77,6 +82,8 @@ struct Shared {
     frames_up: u64,
     frames_down: u64,
     frames_lost: u64,
+    frames_unread: u64,
+    frames_unsure: u64,
     pings: u64,
 }
 
@@ -142,6 +149,8 @@ impl Holder for SessionHolder {
             "frames_up": shared.frames_up,
             "frames_down": shared.frames_down,
             "frames_lost": shared.frames_lost,
+            "frames_unread": shared.frames_unread,
+            "frames_unsure": shared.frames_unsure,
             "frames_waiting": shared.uplinks.len(),
             "pings": shared.pings,
         })

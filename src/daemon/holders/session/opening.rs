@@ -35,6 +35,14 @@ impl Opening {
         }
     }
 
+    /// The same, to be served.
+    pub(super) fn line_mut(&mut self) -> Option<&mut Line> {
+        match &mut self.step {
+            Step::Waiting(line) => Some(line),
+            _ => None,
+        }
+    }
+
     /// Where traffic will go and by when, while the old socket is read empty.
     pub(super) fn draining(&self) -> Option<(ServerUri, Duration)> {
         match &self.step {

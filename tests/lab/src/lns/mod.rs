@@ -29,6 +29,8 @@ pub enum Fault {
     SilentAfterUpgrade(Duration),
     /// This HTTP status instead of the upgrade, for discovery.
     DiscoveryStatus(u16),
+    /// This HTTP status instead of the upgrade, for discovery, with a `Retry-After` in seconds.
+    DiscoveryBusy(u16, u64),
     /// This HTTP status instead of the upgrade, for traffic.
     TrafficStatus(u16),
     /// This HTTP status instead of the upgrade, for traffic, with a `Retry-After` in seconds.
@@ -37,6 +39,10 @@ pub enum Fault {
     NoRouterConfig,
     /// The server says this after `router_config`, then listens on.
     Says(Vec<Speech>),
+    /// The server says this instead of `router_config`, then listens on.
+    SaysFirst(Vec<Speech>),
+    /// The answer to the upgrade of traffic has this header, beside or instead of its own.
+    TrafficHeader(&'static str, String),
     /// Discovery answers with an address that lacks the port.
     UriWithoutPort,
     /// Discovery answers with this address.
@@ -60,6 +66,16 @@ pub enum Speech {
     Ping,
     /// A close frame with code and reason.
     Close(u16, String),
+    /// A close frame without either.
+    CloseMute,
+    /// These octets as they are, frames or not.
+    Raw(Vec<u8>),
+    /// These octets again and again until the client is gone; nothing is read meanwhile.
+    Flood(Vec<u8>),
+    /// These octets one by one with a pause after each.
+    Drip(Vec<u8>, Duration),
+    /// Nothing, and nothing is read, for so long.
+    Deaf(Duration),
 }
 
 /// How traffic is answered.
@@ -80,6 +96,8 @@ pub struct Config {
     pub port: u16,
     /// Certificate and key; without them it speaks plain `ws`.
     pub tls: Option<Pair>,
+    /// Whether a proxy ends TLS before it: the addresses it names are `wss` all the same.
+    pub is_behind_tls: bool,
     /// TLS versions offered.
     pub versions: Versions,
     /// Root of client certificates, if they are required.
@@ -122,6 +140,8 @@ pub struct Connection {
     pub messages: u64,
     /// Octets in them.
     pub octets: u64,
+    /// How the gateway closed it, 1005 without a code; `None` if it did not say.
+    pub closed: Option<u16>,
 }
 
 /// A running LNS double; it ends when dropped.
@@ -149,8 +169,20 @@ struct State {
     connections: Vec<Connection>,
     uplinks: Vec<String>,
     pongs: usize,
+    opened: usize,
     /// The running session of each gateway: its place in `connections` and its socket.
     sessions: BTreeMap<String, (usize, Socket)>,
+}
+
+impl Shared {
+    /// Of the addresses it names.
+    fn scheme(&self) -> &'static str {
+        if self.tls.is_some() || self.config.is_behind_tls {
+            "wss"
+        } else {
+            "ws"
+        }
+    }
 }
 
 impl LnsDouble {
@@ -189,12 +221,11 @@ impl LnsDouble {
     /// `wss://localhost:port`, or `ws://` without TLS.
     #[must_use]
     pub fn uri(&self) -> String {
-        let scheme = if self.shared.tls.is_some() {
-            "wss"
-        } else {
-            "ws"
-        };
-        format!("{scheme}://localhost:{}", self.address().port())
+        format!(
+            "{}://localhost:{}",
+            self.shared.scheme(),
+            self.address().port()
+        )
     }
 
     /// Accepts these tokens from now on, and no others.
@@ -253,6 +284,12 @@ impl LnsDouble {
     #[must_use]
     pub fn pongs(&self) -> usize {
         lock(&self.shared.state).pongs
+    }
+
+    /// How many traffic sockets were opened so far, refusals not counted.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        lock(&self.shared.state).opened
     }
 
     /// Cuts the session of a gateway, as the server does when its key is deleted.

@@ -7,7 +7,7 @@ use std::thread;
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
-use tungstenite::http::StatusCode;
+use tungstenite::http::{HeaderValue, StatusCode};
 use tungstenite::{Message, WebSocket};
 
 use super::traffic::traffic;
@@ -27,30 +27,20 @@ struct Opening {
 pub(super) fn serve(socket: &Socket, shared: &Shared) {
     // Errors are the client's business; the records tell the test what came.
     let _seen_by_client = match &shared.tls {
-        None => websocket(socket.clone(), "ws", socket, shared),
+        None => websocket(socket.clone(), socket, shared),
         Some(tls) => {
             let config = Arc::clone(&lock(tls));
             ServerConnection::new(config)
                 .map_err(io::Error::other)
                 .and_then(|connection| {
-                    websocket(
-                        StreamOwned::new(connection, socket.clone()),
-                        "wss",
-                        socket,
-                        shared,
-                    )
+                    websocket(StreamOwned::new(connection, socket.clone()), socket, shared)
                 })
         }
     };
     socket.close();
 }
 
-fn websocket<S: Read + Write>(
-    stream: S,
-    scheme: &str,
-    socket: &Socket,
-    shared: &Shared,
-) -> io::Result<()> {
+fn websocket<S: Read + Write>(stream: S, socket: &Socket, shared: &Shared) -> io::Result<()> {
     let (mut opening, mut session) = (Opening::default(), None);
     let gate = Gate {
         opening: &mut opening,
@@ -67,7 +57,7 @@ fn websocket<S: Read + Write>(
                 thread::sleep(pause);
                 Ok(())
             }
-            (None, fault) => discovery(&mut websocket, &opening, scheme, &fault, shared),
+            (None, fault) => discovery(&mut websocket, &opening, &fault, shared),
             (Some((number, _)), fault) => traffic(&mut websocket, *number, &fault, shared),
         }
     });
@@ -87,7 +77,11 @@ struct Gate<'a> {
 }
 
 impl Callback for Gate<'_> {
-    fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
+    fn on_request(
+        self,
+        request: &Request,
+        mut response: Response,
+    ) -> Result<Response, ErrorResponse> {
         let header = |name: &str| {
             let value = request.headers().get(name)?;
             value.to_str().ok().map(str::to_owned)
@@ -102,6 +96,10 @@ impl Callback for Gate<'_> {
             101 => {
                 if traffic_eui(&self.opening.path).is_some() {
                     *self.session = Some(state.opened(self.opening, self.socket));
+                    if let Fault::TrafficHeader(name, value) = &state.fault {
+                        let value = value.parse().unwrap_or(HeaderValue::from_static("-"));
+                        response.headers_mut().insert(*name, value);
+                    }
                 }
                 Ok(response)
             }
@@ -110,7 +108,8 @@ impl Callback for Gate<'_> {
                 let mut refusal = ErrorResponse::new(None);
                 *refusal.status_mut() =
                     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                if let Fault::TrafficBusy(_, wait_s) = state.fault {
+                if let Fault::DiscoveryBusy(_, wait_s) | Fault::TrafficBusy(_, wait_s) = state.fault
+                {
                     refusal.headers_mut().insert("retry-after", wait_s.into());
                 }
                 Err(refusal)
@@ -122,10 +121,9 @@ impl Callback for Gate<'_> {
 impl State {
     fn status(&self, opening: &Opening) -> u16 {
         if opening.path == "/router-info" {
-            return if let Fault::DiscoveryStatus(status) = self.fault {
-                status
-            } else {
-                101
+            return match self.fault {
+                Fault::DiscoveryStatus(status) | Fault::DiscoveryBusy(status, _) => status,
+                _ => 101,
             };
         }
         if let Fault::TrafficStatus(status) | Fault::TrafficBusy(status, _) = self.fault {
@@ -169,6 +167,7 @@ impl State {
                 open: false,
                 messages: 0,
                 octets: 0,
+                closed: None,
             });
         }
     }
@@ -177,6 +176,7 @@ impl State {
     fn opened(&mut self, opening: &Opening, socket: &Socket) -> (usize, String) {
         let eui = traffic_eui(&opening.path).unwrap_or_default().to_owned();
         let number = self.connections.len();
+        self.opened += 1;
         self.connections.push(Connection {
             eui: eui.clone(),
             token: opening.token.clone(),
@@ -185,6 +185,7 @@ impl State {
             open: true,
             messages: 0,
             octets: 0,
+            closed: None,
         });
         let older = self
             .sessions
@@ -213,7 +214,6 @@ impl State {
 fn discovery<S: Read + Write>(
     websocket: &mut WebSocket<S>,
     opening: &Opening,
-    scheme: &str,
     fault: &Fault,
     shared: &Shared,
 ) -> io::Result<()> {
@@ -237,7 +237,12 @@ fn discovery<S: Read + Write>(
         });
         match error {
             Some(error) => refusal(error),
-            None => found(eui.unwrap_or_default(), &opening.host, scheme, fault),
+            None => found(
+                eui.unwrap_or_default(),
+                &opening.host,
+                shared.scheme(),
+                fault,
+            ),
         }
     };
     websocket

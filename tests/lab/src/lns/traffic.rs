@@ -21,7 +21,7 @@ pub(super) fn traffic<S: Read + Write>(
     shared: &Shared,
 ) -> io::Result<()> {
     let manner = lock(&shared.state).manner;
-    while let Some(message) = next_heard(websocket, manner.pause, shared)? {
+    while let Some(message) = next_heard(websocket, number, manner.pause, shared)? {
         if let Some(connection) = lock(&shared.state).connections.get_mut(number) {
             connection.messages += 1;
             connection.octets += message.len() as u64;
@@ -54,11 +54,10 @@ fn greet<S: Read + Write>(
     if let Some(connection) = lock(&shared.state).connections.get_mut(number) {
         connection.version = Some(version);
     }
-    if *fault == Fault::NoRouterConfig {
-        return Ok(());
+    if !matches!(fault, Fault::NoRouterConfig | Fault::SaysFirst(_)) {
+        say(websocket, &Speech::Text(router_config().to_string()))?;
     }
-    say(websocket, &Speech::Text(router_config().to_string()))?;
-    if let Fault::Says(speeches) = fault {
+    if let Fault::Says(speeches) | Fault::SaysFirst(speeches) = fault {
         for speech in speeches {
             say(websocket, speech)?;
         }
@@ -74,6 +73,27 @@ fn say<S: Read + Write>(websocket: &mut WebSocket<S>, speech: &Speech) -> io::Re
             code: (*code).into(),
             reason: reason.as_str().into(),
         })),
+        Speech::CloseMute => Message::Close(None),
+        Speech::Deaf(pause) => {
+            thread::sleep(*pause);
+            return Ok(());
+        }
+        Speech::Raw(octets) => {
+            websocket.get_mut().write_all(octets)?;
+            return websocket.get_mut().flush();
+        }
+        Speech::Flood(octets) => loop {
+            websocket.get_mut().write_all(octets)?;
+            websocket.get_mut().flush()?;
+        },
+        Speech::Drip(octets, pause) => {
+            for octet in octets {
+                websocket.get_mut().write_all(&[*octet])?;
+                websocket.get_mut().flush()?;
+                thread::sleep(*pause);
+            }
+            return Ok(());
+        }
         Speech::Fragments(text, octets, pause) => {
             let count = text.len().div_ceil(*octets);
             for (index, part) in text.as_bytes().chunks(*octets).enumerate() {
@@ -98,6 +118,7 @@ fn say<S: Read + Write>(websocket: &mut WebSocket<S>, speech: &Speech) -> io::Re
 /// The same on the traffic socket, where pongs are counted.
 fn next_heard<S: Read + Write>(
     websocket: &mut WebSocket<S>,
+    number: usize,
     pause: Duration,
     shared: &Shared,
 ) -> io::Result<Option<Message>> {
@@ -105,7 +126,13 @@ fn next_heard<S: Read + Write>(
         thread::sleep(pause);
         match websocket.read() {
             Ok(message @ (Message::Text(_) | Message::Binary(_))) => return Ok(Some(message)),
-            Ok(Message::Close(_)) => return Ok(None),
+            Ok(Message::Close(frame)) => {
+                if let Some(connection) = lock(&shared.state).connections.get_mut(number) {
+                    let code = frame.map_or(1005, |frame| frame.code.into());
+                    connection.closed = Some(code);
+                }
+                return Ok(None);
+            }
             Ok(Message::Pong(_)) => lock(&shared.state).pongs += 1,
             // The pong goes out at once, not with the next message.
             Ok(_) => websocket.flush().map_err(io::Error::other)?,
