@@ -117,6 +117,9 @@ pub const NETWORK_SETTLE: Duration = Duration::from_secs(1);
 /// Soonest telling after the one before: a loose plug must not become a storm of tries.
 pub const NETWORK_PAUSE: Duration = Duration::from_secs(10);
 
+/// Longest wait a Mender server may ask for.
+pub const MENDER_RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How long an identity or inventory script may take: as long as the official client waits.
 pub const SCRIPT_PATIENCE: Duration = Duration::from_secs(10);
 

@@ -11,6 +11,7 @@ use super::clock;
 use super::compose;
 use super::duty::Duty;
 use super::holders;
+use super::jobs;
 use super::keeping::prepare_data_dir;
 use super::linking::Linking;
 use super::overview::overview;
@@ -47,7 +48,8 @@ impl<'a> Gateway<'a> {
     ) -> Result<Self, String> {
         prepare_data_dir(&config).map_err(|failure| failure.message)?;
         let wake_holder = wake.try_clone().map_err(|error| error.to_string())?;
-        let worker = Worker::start(Some(wake)).map_err(|error| error.to_string())?;
+        let worker =
+            Worker::start(Some(wake), jobs::carry_out).map_err(|error| error.to_string())?;
         let is_boot = clock::since_boot() < BOOT_RECENT;
         let service =
             Service::start(config, worker, seed(), is_boot).map_err(|error| chain(&error))?;

@@ -11,6 +11,7 @@ mod duty;
 mod gateway;
 pub mod holders;
 pub mod http;
+pub mod jobs;
 pub mod keeping;
 pub mod linking;
 #[cfg(feature = "mender")]

@@ -5,6 +5,7 @@ use core::time::Duration;
 use serde_json::{Value, json};
 
 use super::clock;
+use super::jobs;
 use super::keeping::prepare_data_dir;
 use super::service::Service;
 use super::updating::Updating;
@@ -104,7 +105,7 @@ pub fn run(config: Config) -> Outcome {
         boot_s_max: 0,
         ..config
     };
-    let worker = match Worker::start(None) {
+    let worker = match Worker::start(None, jobs::carry_out) {
         Ok(worker) => worker,
         Err(error) => return storage(format!("no thread can be started: {error}")),
     };

@@ -14,10 +14,11 @@ use tracing::{debug, warn};
 use super::clock;
 use super::compose;
 use super::cups::{Answered, AskError};
+use super::jobs::{Done, Job};
 use super::keeping::{store_failed, store_failure};
 use super::standing::{self, Standing};
 use super::telling::End;
-use super::worker::{Done, Job, Worker};
+use super::worker::Worker;
 use crate::agent::failure::{Class, Failure};
 use crate::agent::{Action, Agent, Deadline, Event, ExchangeId, Moment, Report, SetId, Status};
 use crate::config::Config;
@@ -29,7 +30,7 @@ pub struct Service {
     agent: Agent,
     pub(super) config: Config,
     pub(super) store: Store,
-    worker: Worker,
+    worker: Worker<Job, Done>,
     standing: Option<Standing>,
     pub(super) offer: Option<(ExchangeId, SetContents)>,
     update: Option<PathBuf>,
@@ -47,7 +48,7 @@ impl Service {
     /// the machine. `boot_delay_wanted`: whether the first contact must be spread.
     pub fn start(
         config: Config,
-        worker: Worker,
+        worker: Worker<Job, Done>,
         seed: u64,
         boot_delay_wanted: bool,
     ) -> Result<Self, StoreError> {
@@ -178,7 +179,7 @@ impl Service {
 
     /// The answers of the worker.
     #[must_use]
-    pub const fn worker(&self) -> &Worker {
+    pub const fn worker(&self) -> &Worker<Job, Done> {
         &self.worker
     }
 

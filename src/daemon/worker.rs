@@ -9,41 +9,20 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use super::cups::{Answered, Ask, AskError};
-use super::discovery::Proof;
-use crate::agent::ExchangeId;
 use crate::agent::failure::{Class, Failure};
-use crate::wire::uri::ServerUri;
-
-/// Something to do on the network.
-#[derive(Debug)]
-pub enum Job {
-    /// Ask CUPS.
-    Ask(ExchangeId, Box<Ask>),
-    /// Prove a set: its CUPS part first if it has a new one, then at the LNS.
-    Prove(ExchangeId, Option<Box<Ask>>, Option<Box<Proof>>),
-}
-
-/// What came of a job.
-#[derive(Debug)]
-pub enum Done {
-    /// CUPS was asked.
-    Asked(ExchangeId, Result<Answered, AskError>),
-    /// A set was tried; the traffic address that discovery gave, if the LNS was asked.
-    Tried(ExchangeId, Result<Option<ServerUri>, Failure>),
-}
 
 /// The near end of the worker.
 #[derive(Debug)]
-pub struct Worker {
-    jobs: Sender<Job>,
-    done: Receiver<Done>,
+pub struct Worker<J, D> {
+    jobs: Sender<J>,
+    done: Receiver<D>,
 }
 
-impl Worker {
-    /// Starts the thread. Each answer is announced by one octet on `wake`.
-    pub fn start(mut wake: Option<UnixStream>) -> io::Result<Self> {
-        let (jobs, inbox) = mpsc::channel::<Job>();
+impl<J: Send + 'static, D: Send + 'static> Worker<J, D> {
+    /// Starts the thread, which does jobs by `carry_out`. Each answer is announced by one octet
+    /// on `wake`.
+    pub fn start(mut wake: Option<UnixStream>, carry_out: fn(J) -> D) -> io::Result<Self> {
+        let (jobs, inbox) = mpsc::channel::<J>();
         let (outbox, done) = mpsc::channel();
         let work = move || {
             while let Ok(job) = inbox.recv() {
@@ -64,18 +43,18 @@ impl Worker {
 
     /// Hands a job over; `false` if the thread is gone.
     #[must_use]
-    pub fn send(&self, job: Job) -> bool {
+    pub fn send(&self, job: J) -> bool {
         self.jobs.send(job).is_ok()
     }
 
     /// Takes an answer that is there.
     #[must_use]
-    pub fn take(&self) -> Option<Done> {
+    pub fn take(&self) -> Option<D> {
         self.done.try_recv().ok()
     }
 
     /// Waits for an answer; `None` when the time is over.
-    pub fn wait(&self, patience: Duration) -> Result<Option<Done>, Failure> {
+    pub fn wait(&self, patience: Duration) -> Result<Option<D>, Failure> {
         match self.done.recv_timeout(patience) {
             Ok(done) => Ok(Some(done)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
@@ -86,18 +65,4 @@ impl Worker {
             )),
         }
     }
-}
-
-fn carry_out(job: Job) -> Done {
-    match job {
-        Job::Ask(id, ask) => Done::Asked(id, ask.run()),
-        Job::Prove(id, ask, proof) => Done::Tried(id, prove(ask.as_deref(), proof.as_deref())),
-    }
-}
-
-fn prove(ask: Option<&Ask>, proof: Option<&Proof>) -> Result<Option<ServerUri>, Failure> {
-    if let Some(ask) = ask {
-        ask.run().map_err(|error| error.failure)?;
-    }
-    proof.map(Proof::run).transpose()
 }

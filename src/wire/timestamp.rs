@@ -49,6 +49,40 @@ pub fn read(reader: &mut Reader<'_>) -> Option<u64> {
     is_time.then(|| minutes.saturating_mul(60).saturating_add(second))
 }
 
+/// Reads the fixed form of an HTTP time, `Sun, 06 Nov 1994 08:49:37 GMT`; `None` if it is not
+/// one. RFC 9110 section 5.6.7; the two obsolete forms are not read.
+#[must_use]
+pub fn http_date(text: &str) -> Option<u64> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let (_, rest) = text.split_once(", ")?;
+    let mut words = rest.strip_suffix(" GMT")?.split(' ');
+    let (day, name, year) = (words.next()?, words.next()?, words.next()?);
+    let time = words.next().filter(|_| words.next().is_none())?;
+    let month = MONTHS.find(name).filter(|at| name.len() == 3 && at % 3 == 0)? / 3;
+    let month = u64::try_from(month).ok()?.saturating_add(1);
+    let (century, rest) = two_digits(year.as_bytes())?;
+    let (year, rest) = two_digits(rest).map(|(year, rest)| {
+        let year = century.saturating_mul(100).saturating_add(year);
+        (year, rest)
+    })?;
+    let (day, more) = two_digits(day.as_bytes())?;
+    let mut parts = time.split(':').map(|part| two_digits(part.as_bytes()));
+    let mut next = || parts.next()?.filter(|(_, rest)| rest.is_empty());
+    let ((hour, _), (minute, _), (second, _)) = (next()?, next()?, next()?);
+    let is_time = rest.is_empty()
+        && more.is_empty()
+        && (1..=days_of(month, year)).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    let minutes = days_since_1970(year, month, day)
+        .saturating_mul(24)
+        .saturating_add(hour)
+        .saturating_mul(60)
+        .saturating_add(minute);
+    is_time.then(|| minutes.saturating_mul(60).saturating_add(second))
+}
+
 fn two_digits(text: &[u8]) -> Option<(u64, &[u8])> {
     let (&[tens, ones], rest) = text.split_first_chunk::<2>()?;
     let digit = |c: u8| char::from(c).to_digit(10).map(u64::from);
@@ -86,7 +120,27 @@ const fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reader, read};
+    use super::{Reader, http_date, read};
+
+    #[test]
+    fn times_of_http_are_read_in_their_fixed_form_only() {
+        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(http_date("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
+        for text in [
+            "",
+            "120",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Sun, 06 anF 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49 GMT",
+            "Sun, 06 Nov 19940 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+        ] {
+            assert_eq!(http_date(text), None, "{text}");
+        }
+    }
 
     fn of(tag: u8, text: &str) -> Option<u64> {
         let mut octets = vec![tag, u8::try_from(text.len()).unwrap()];

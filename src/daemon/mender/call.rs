@@ -9,14 +9,14 @@ use crate::agent::failure::{Class, Failure};
 use crate::agent::mender::refusal::{HttpAnswer, refusal};
 use crate::config::Network;
 use crate::daemon::clock::Cutoff;
-use crate::daemon::cups::retry_after;
 use crate::daemon::http::{self, Answering, HttpError, Message};
 use crate::daemon::session::{Session, SessionError};
 use crate::daemon::tls::TlsAccess;
-use crate::limits::BUFFER_OCTETS;
+use crate::limits::{BUFFER_OCTETS, MENDER_RETRY_AFTER_MAX};
 use crate::wire::cups::stack_error::printable;
 use crate::wire::mender::auth::{REQUEST_ID_HEADER, ServerError, request_id};
 use crate::wire::mender::server::ServerUrl;
+use crate::wire::timestamp::http_date;
 
 /// What every call needs.
 #[derive(Debug, Clone)]
@@ -150,7 +150,7 @@ impl Access {
             error: said.as_ref().map(|said| said.error.as_str()),
             body: &text,
             request_id: request_id.as_deref(),
-            retry_after: retry_after(&parts.headers),
+            retry_after: retry_after(parts),
             location: header(parts, "location"),
             certificate_requested: seen.is_full_handshake.then_some(seen.certificate_requested),
             has_certificate: self.tls.certified.is_some(),
@@ -193,6 +193,20 @@ fn without_secrets(text: &str, call: &Call<'_>) -> String {
     let line = |(name, value): &(String, String)| format!("{name}: {value}\n");
     let lines: String = call.headers.iter().map(line).collect();
     crate::wire::token::withheld(text, lines.as_bytes())
+}
+
+/// What the server says about coming back, in seconds, or as the distance of two of its own
+/// times: our clock may be wrong. RFC 9110 section 10.2.3.
+fn retry_after(parts: &Parts) -> Option<Duration> {
+    let text = header(parts, "retry-after")?.trim();
+    let seconds = match text.parse::<u64>() {
+        Ok(seconds) => seconds,
+        Err(_) => {
+            let then_s = http_date(text)?;
+            then_s.saturating_sub(http_date(header(parts, "date")?.trim())?)
+        }
+    };
+    Some(Duration::from_secs(seconds).min(MENDER_RETRY_AFTER_MAX))
 }
 
 fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {

@@ -62,15 +62,15 @@ pub struct Asking {
 pub struct GatherError {
     /// What it means.
     pub failure: Failure,
-    /// The server does not take this token (any more).
-    pub is_token_refused: bool,
+    /// The status of the answer, if there was one: 401 and 403 speak of the token.
+    pub status: Option<u16>,
 }
 
 impl From<CallError> for GatherError {
     fn from(error: CallError) -> Self {
         Self {
-            is_token_refused: matches!(error.status, Some(401 | 403)),
             failure: error.failure,
+            status: error.status,
         }
     }
 }
@@ -135,7 +135,7 @@ impl Asking {
         }
         let deployment = Deployment::parse(&body).map_err(|error| GatherError {
             failure: Failure::new(Class::Protocol, "mender_deployment", error.to_string()),
-            is_token_refused: false,
+            status: None,
         })?;
         Ok(Some(deployment))
     }
@@ -165,6 +165,6 @@ fn unusable(error: &InventoryError) -> GatherError {
     GatherError {
         failure: Failure::new(Class::Configuration, "inventory_script", error.to_string())
             .with_hint("look at what the inventory scripts print"),
-        is_token_refused: false,
+        status: None,
     }
 }

@@ -1,0 +1,442 @@
+//! Acts: carries out what the Mender machine decides, and tells it what came of it.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tracing::{debug, warn};
+
+use super::attempt::{Accepted, Attempt, Refused};
+use super::call::Access;
+use super::consumers::Consumers;
+use super::gathering::{Asking, Authorised, GatherError, Gathering};
+use super::jobs::{Done, Job};
+use super::standing::{self, Standing};
+use crate::agent::failure::{Class, Failure};
+use crate::agent::mender::{Action, Deadline, Event, Mender, Report, Settings, Status};
+use crate::agent::{ExchangeId, Moment};
+use crate::config;
+use crate::daemon::clock;
+use crate::daemon::telling::say;
+use crate::daemon::worker::Worker;
+use crate::identity::Warning;
+use crate::wire::mender::token::Token;
+
+/// A token in use.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) token: Token,
+    /// The server that gave it.
+    pub(super) server: usize,
+    /// Whether that server asked for the client certificate.
+    pub(super) certificate_requested: bool,
+}
+
+/// The parts that act, and the machine that decides.
+pub(super) struct Service {
+    machine: Mender,
+    pub(super) config: config::Mender,
+    worker: Worker<Job, Done>,
+    pub(super) consumers: Consumers,
+    pub(super) standing: Option<Arc<Standing>>,
+    /// A token that the machine has not seen yet.
+    accepted: Option<(ExchangeId, Box<Accepted>)>,
+    pub(super) current: Option<Current>,
+    /// Who we said we are.
+    pub(super) id_data: Option<String>,
+    /// `sub` of the last token: the device's id at the server.
+    pub(super) device_id: Option<String>,
+    /// The server that served last; a renewal goes back to the first.
+    last_server: usize,
+    silent_closes: u32,
+    sent: Option<[u8; 32]>,
+    is_forbidden_known: bool,
+    pub(super) update: Option<String>,
+    reports: Vec<Report>,
+    last_told: Option<String>,
+    is_over: bool,
+}
+
+impl Service {
+    /// Loads the identity and tells the machine. `is_boot`: the first contact must be spread.
+    pub(super) fn start(
+        config: config::Mender,
+        worker: Worker<Job, Done>,
+        consumers: Consumers,
+        seed: u64,
+        is_boot: bool,
+    ) -> Self {
+        for note in &config.notes {
+            warn!(code = "mender_conf", "{note}");
+        }
+        let mut service = Self {
+            machine: Mender::new(settings(&config), seed),
+            config,
+            worker,
+            consumers,
+            standing: None,
+            accepted: None,
+            current: None,
+            id_data: None,
+            device_id: None,
+            last_server: 0,
+            silent_closes: 0,
+            sent: None,
+            is_forbidden_known: false,
+            update: None,
+            reports: Vec::new(),
+            last_told: None,
+            is_over: false,
+        };
+        let loaded = service.load_identity();
+        service.tell(loaded);
+        service.tell(Event::Started {
+            boot_delay_wanted: is_boot,
+        });
+        service
+    }
+
+    /// Lets the machine decide about an event, and about everything that follows at once.
+    pub(super) fn tell(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now = Moment::from_boot(clock::since_boot());
+            debug!(?event, "told");
+            for action in self.machine.step(event, now) {
+                events.extend(self.carry_out(action));
+            }
+        }
+    }
+
+    /// Tells the machine what the worker did and what the other programs want.
+    pub(super) fn woken(&mut self) {
+        while let Some(done) = self.worker.take() {
+            match done {
+                Done::Authenticated(id, Ok(accepted)) => self.authenticated(id, accepted),
+                Done::Authenticated(id, Err(refused)) => self.refused(id, refused),
+                Done::Gathered(id, Ok(None)) => self.tell(Event::InventoryUnchanged { id }),
+                Done::Gathered(id, Ok(sent)) => {
+                    self.sent = sent;
+                    self.is_forbidden_known = false;
+                    self.tell(Event::InventorySent { id });
+                }
+                Done::Gathered(id, Err(error)) => {
+                    let event = |failure| Event::InventoryFailed { id, failure };
+                    self.gathering_failed(error, event);
+                }
+                Done::Asked(id, Ok(deployment)) => {
+                    self.update = deployment.map(|deployment| deployment.artifact_name);
+                    let update = self.update.is_some();
+                    self.tell(Event::Polled { id, update });
+                }
+                Done::Asked(id, Err(error)) => {
+                    self.gathering_failed(error, |failure| Event::PollFailed { id, failure });
+                }
+            }
+        }
+        if self.consumers.take_refusal() {
+            self.tell(Event::TokenRefused);
+        }
+        if self.consumers.take_wish() {
+            self.tell(Event::FetchRequested);
+        }
+    }
+
+    /// Loads the identity again and tells the machine, if the files say something new.
+    pub(super) fn reload_identity(&mut self) {
+        let before = self.standing.clone();
+        let event = self.load_identity();
+        let is_same = match (&before, &self.standing) {
+            (Some(before), Some(after)) => before.is_same(after),
+            _ => false,
+        };
+        if is_same && event == Event::IdentityLoaded {
+            debug!("the identity files say what they said before");
+            return;
+        }
+        self.silent_closes = 0;
+        self.tell(event);
+    }
+
+    /// Takes a new configuration. One whose files cannot be used is not taken at all.
+    pub(super) fn reconfigure(&mut self, config: config::Mender) {
+        if let (Some(_), Err(failure)) = (&self.standing, standing::load(&config)) {
+            return self.tell(Event::IdentityLoadFailed { failure });
+        }
+        for note in &config.notes {
+            warn!(code = "mender_conf", "{note}");
+        }
+        let before = core::mem::replace(&mut self.config, config);
+        let fixed = |config: &config::Mender| {
+            (config.runtime_dir.clone(), config.forwarder, config.dbus)
+        };
+        if fixed(&before) != fixed(&self.config) {
+            warn!("runtime_dir, mender.forwarder and mender.dbus change at the next start only");
+            self.config.runtime_dir = before.runtime_dir;
+            self.config.forwarder = before.forwarder;
+            self.config.dbus = before.dbus;
+        }
+        self.last_server = 0;
+        self.tell(Event::Reconfigured {
+            settings: settings(&self.config),
+        });
+        let event = self.load_identity();
+        self.tell(event);
+    }
+
+    /// When the machine wants to be told that time has passed.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.machine.deadline()
+    }
+
+    /// What the machine knows.
+    pub(super) fn status(&self) -> Status {
+        self.machine.status()
+    }
+
+    /// Reports since the last call, oldest first.
+    pub(super) fn take_reports(&mut self) -> Vec<Report> {
+        core::mem::take(&mut self.reports)
+    }
+
+    /// Whether the machine has ended.
+    pub(super) const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    fn carry_out(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Authenticate { id } => {
+                let attempt = self.attempt();
+                let failed = |failure| Event::Refused { id, failure };
+                return self.send(attempt.map(|job| Job::Authenticate(id, job)), failed);
+            }
+            Action::SendInventory {
+                id,
+                even_if_unchanged,
+            } => {
+                if even_if_unchanged {
+                    self.sent = None;
+                }
+                let gathering = self.gathering();
+                let failed = |failure| Event::InventoryFailed { id, failure };
+                return self.send(gathering.map(|job| Job::Inventory(id, job)), failed);
+            }
+            Action::PollUpdates { id } => {
+                let asking = self.asking();
+                let failed = |failure| Event::PollFailed { id, failure };
+                return self.send(asking.map(|job| Job::Updates(id, job)), failed);
+            }
+            Action::Publish => self.publish(),
+            Action::Withdraw => {
+                self.current = None;
+                self.consumers.withdraw();
+            }
+            Action::Announce => self.consumers.announce(),
+            Action::ReloadIdentity => return Some(self.load_identity()),
+            Action::Report(report) => self.report(report),
+            Action::Quit => self.is_over = true,
+        }
+        None
+    }
+
+    fn send(
+        &self,
+        job: Result<Job, Failure>,
+        failed: impl FnOnce(Failure) -> Event,
+    ) -> Option<Event> {
+        match job {
+            Ok(job) if self.worker.send(job) => None,
+            Ok(_) => {
+                let text = "the worker thread has ended; restart the agent";
+                Some(failed(Failure::new(Class::Storage, "worker", text)))
+            }
+            Err(failure) => Some(failed(failure)),
+        }
+    }
+
+    fn attempt(&self) -> Result<Box<Attempt>, Failure> {
+        let standing = self.standing.as_ref().ok_or_else(no_identity)?;
+        // A renewal is the time to look whether the first server is back.
+        let first = if self.current.is_some() {
+            0
+        } else {
+            self.last_server
+        };
+        Ok(Box::new(Attempt {
+            standing: Arc::clone(standing),
+            access: self.access(standing),
+            servers: self.config.conf.servers.clone(),
+            first,
+            tenant_token: self.config.conf.tenant_token.clone(),
+            tier: self.config.conf.tier,
+            identity_script: self.config.identity_script.clone(),
+            identity_pairs: self.config.identity_pairs.clone(),
+        }))
+    }
+
+    fn access(&self, standing: &Standing) -> Access {
+        Access {
+            tls: standing.tls.clone(),
+            network: self.config.network,
+            own_certificate_valid: standing.is_certificate_valid(),
+            silent_closes: self.silent_closes,
+        }
+    }
+
+    fn authorised(&self) -> Result<Authorised, Failure> {
+        let standing = self.standing.as_ref().ok_or_else(no_identity)?;
+        let current = self.current.as_ref();
+        let server = |current: &Current| self.config.conf.servers.get(current.server).cloned();
+        let (current, server) = current
+            .and_then(|current| Some((current, server(current)?)))
+            .ok_or_else(|| Failure::new(Class::Protocol, "no_token", "there is no token"))?;
+        Ok(Authorised {
+            access: self.access(standing),
+            server,
+            token: current.token.clone(),
+        })
+    }
+
+    fn gathering(&self) -> Result<Box<Gathering>, Failure> {
+        Ok(Box::new(Gathering {
+            authorised: self.authorised()?,
+            inventory_dir: self.config.inventory_dir.clone(),
+            device_type_file: self.config.device_type_file.clone(),
+            sent: self.sent,
+        }))
+    }
+
+    fn asking(&self) -> Result<Box<Asking>, Failure> {
+        Ok(Box::new(Asking {
+            authorised: self.authorised()?,
+            device_type_file: self.config.device_type_file.clone(),
+        }))
+    }
+
+    fn authenticated(&mut self, id: ExchangeId, accepted: Box<Accepted>) {
+        self.silent_closes = 0;
+        let claims = accepted.token.claims();
+        let lifetime = claims.as_ref().and_then(|claims| claims.lifetime_s());
+        let device_id = claims.and_then(|claims| claims.subject);
+        let is_new_device = self.device_id.is_some() && device_id != self.device_id;
+        self.id_data = Some(accepted.id_data.clone());
+        self.device_id = device_id;
+        self.accepted = Some((id, accepted));
+        self.tell(Event::Accepted {
+            id,
+            lifetime: lifetime.map(Duration::from_secs),
+            is_new_device,
+        });
+        // An attempt that had been given up: its token is of no use to anybody.
+        self.accepted = None;
+    }
+
+    fn refused(&mut self, id: ExchangeId, refused: Refused) {
+        self.silent_closes = if refused.is_silent_close {
+            self.silent_closes.saturating_add(1)
+        } else {
+            0
+        };
+        self.id_data = refused.id_data.or(self.id_data.take());
+        let failure = refused.failure;
+        self.tell(Event::Refused { id, failure });
+    }
+
+    fn gathering_failed(&mut self, error: GatherError, event: impl FnOnce(Failure) -> Event) {
+        // 403 is an answer to one path: a new token is tried once, then it is believed.
+        let is_forbidden = error.status == Some(403);
+        let is_refused = error.status == Some(401) || (is_forbidden && !self.is_forbidden_known);
+        self.is_forbidden_known |= is_forbidden;
+        self.tell(event(error.failure));
+        if is_refused {
+            self.tell(Event::TokenRefused);
+        }
+    }
+
+    fn publish(&mut self) {
+        let Some((_, accepted)) = self.accepted.take() else {
+            return;
+        };
+        let accepted = *accepted;
+        if !accepted.certificate_requested && self.config.identity.is_some() {
+            warn!(
+                code = "mtls_not_requested",
+                "the server did not ask for the client certificate; is this the mTLS ambassador?"
+            );
+        }
+        self.last_server = accepted.server;
+        self.current = Some(Current {
+            token: accepted.token,
+            server: accepted.server,
+            certificate_requested: accepted.certificate_requested,
+        });
+        if let (Ok(authorised), Some(_)) = (self.authorised(), &self.standing) {
+            self.consumers.publish(&authorised);
+        }
+    }
+
+    fn load_identity(&mut self) -> Event {
+        let loaded = standing::load(&self.config);
+        let event = match loaded {
+            Ok(standing) => {
+                for Warning { code, text } in &standing.warnings {
+                    warn!(code, "{text}");
+                }
+                self.standing = Some(Arc::new(standing));
+                Event::IdentityLoaded
+            }
+            Err(failure) if self.standing.is_some() => Event::IdentityLoadFailed { failure },
+            Err(failure) => Event::IdentityUnusable { failure },
+        };
+        self.consumers.set_can_fetch(self.standing.is_some());
+        event
+    }
+
+    fn report(&mut self, report: Report) {
+        let failure = report.failure();
+        let told = failure.map_or_else(
+            || format!("{} {report}", report.name()),
+            |failure| format!("{} {} {}", report.name(), failure.class.name(), failure.code),
+        );
+        let is_again = report.ends_attempt() && self.last_told.as_deref() == Some(&*told);
+        if is_again {
+            debug!("again: {report}");
+        } else {
+            say(&report, failure);
+        }
+        if report.ends_attempt() {
+            self.last_told = Some(told);
+        }
+        self.reports.push(report);
+    }
+}
+
+/// The machine's settings out of the configuration.
+fn settings(config: &config::Mender) -> Settings {
+    let seconds = Duration::from_secs;
+    let polls = !config.update_command.is_empty();
+    let sends = config.inventory.unwrap_or_else(|| !is_mender_update_here());
+    Settings {
+        retry: seconds(config.conf.retry_poll_s),
+        first_retry_spread: seconds(config.retry_s_max),
+        boot_delay_max: seconds(config.boot_s_max),
+        inventory_poll: sends.then(|| seconds(config.conf.inventory_poll_s)),
+        update_poll: polls.then(|| seconds(config.conf.update_poll_s)),
+    }
+}
+
+/// Its inventory would be replaced by ours, and ours by its.
+fn is_mender_update_here() -> bool {
+    ["/usr/bin/mender-update", "/usr/sbin/mender-update"]
+        .iter()
+        .any(|path| std::path::Path::new(path).exists())
+}
+
+fn no_identity() -> Failure {
+    Failure::new(
+        Class::IdentityInvalid,
+        "missing",
+        "no device identity is loaded",
+    )
+}
