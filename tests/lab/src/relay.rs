@@ -169,3 +169,21 @@ pub fn raw(address: &str, octets: &[u8]) -> String {
     stream.read_to_end(&mut answer).expect("a clean end");
     String::from_utf8_lossy(&answer).into_owned()
 }
+
+/// A request for a WebSocket, as far as it goes without lines of the client's own.
+#[must_use]
+pub fn head(target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+}
+
+/// Sends a text through an LNS that sends it back, and waits for it.
+///
+/// # Panics
+/// Something else comes back, or nothing.
+pub fn echo<S: Read + Write>(socket: &mut WebSocket<S>, text: &str) {
+    socket.send(Message::text(text)).expect("it is open");
+    let back = socket.read().expect("it is open");
+    assert_eq!(back, Message::text(text));
+}

@@ -113,6 +113,11 @@ impl Callback for Gate<'_> {
                 if let Fault::TrafficBusy(_, wait_s) = state.fault {
                     refusal.headers_mut().insert("retry-after", wait_s.into());
                 }
+                if let Fault::TrafficRepeatsToken(_) = state.fault {
+                    let token = self.opening.token.clone().unwrap_or_default();
+                    let text = json!({ "message": format!("the key {token} is unknown") });
+                    *refusal.body_mut() = Some(text.to_string());
+                }
                 Err(refusal)
             }
         }
@@ -128,7 +133,10 @@ impl State {
                 101
             };
         }
-        if let Fault::TrafficStatus(status) | Fault::TrafficBusy(status, _) = self.fault {
+        if let Fault::TrafficStatus(status)
+        | Fault::TrafficBusy(status, _)
+        | Fault::TrafficRepeatsToken(status) = self.fault
+        {
             return status;
         }
         let Some(eui) = traffic_eui(&opening.path) else {
