@@ -3,8 +3,8 @@
 
 #![cfg(feature = "daemon")]
 #![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "a test ends when its set-up fails"
 )]
 

@@ -303,7 +303,7 @@ fn an_lns_that_never_reads_holds_only_its_own_client_back() {
         .set_write_timeout(Some(Duration::from_secs(2)))
         .unwrap();
     let mut sent = 0_usize;
-    while let Ok(amount) = (&writer).write(&[0; 65_536]) {
+    while let Ok(amount) = (&writer).write(&[0; 8192]) {
         sent += amount;
         assert!(sent < 64 << 20, "64 MB vanished into somebody's memory");
     }

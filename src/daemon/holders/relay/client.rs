@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn a_client_that_talks_on_after_its_end_is_heard_only_so_much_a_turn() {
         let (mut far, local) = pair();
-        far.write_all(&[b'x'; 32 * 1024]).unwrap();
+        far.write_all(&vec![b'x'; 32 * 1024]).unwrap();
         let mut scratch = [0; 512];
         let mut turns = 0;
         let mut phase = leave(local, Vec::new(), &mut scratch);

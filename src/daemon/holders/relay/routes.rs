@@ -76,8 +76,8 @@ mod tests {
         let target = routes.learn(second, uri("wss://b:1/traffic"));
         assert_eq!(target, "/eui-0000000000000002/traffic");
         assert_eq!(routes.find("/traffic").unwrap().0, first);
-        let (router, found) = routes.find(&target).unwrap();
-        assert_eq!((router, found.host()), (second, "b"));
+        let (whose, found) = routes.find(&target).unwrap();
+        assert_eq!((whose, found.host()), (second, "b"));
         assert!(!routes.is_shared(first, found));
         assert_eq!(routes.learn(first, uri("wss://c:1/traffic")), "/traffic");
         assert_eq!(routes.learn(second, uri("wss://b:1/own")), "/own");
