@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::device::{Device, EUI, Scratch, Service, Surroundings};
-use crate::lns::Manner;
+use crate::lns::{Fault, Manner};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::client::Response;
@@ -68,6 +68,21 @@ impl Scene {
         service.until("the link uses the new key", |service| {
             service.count("the LNS link is up") > ups
         });
+    }
+}
+
+impl Scene {
+    /// Waits until the link is lost, ends the fault, and sees the next try bring it back.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn comes_back(&self, service: &Service, address: &str) {
+        service.until("the link is lost", |service| {
+            service.count("the LNS link is lost") == 1
+        });
+        self.around.lns.set_fault(Fault::None);
+        self.rotate(service, "another");
+        echo(&mut traffic(address), "back");
     }
 }
 
@@ -186,4 +201,23 @@ pub fn echo<S: Read + Write>(socket: &mut WebSocket<S>, text: &str) {
     socket.send(Message::text(text)).expect("it is open");
     let back = socket.read().expect("it is open");
     assert_eq!(back, Message::text(text));
+}
+
+/// Asks for the address and gives the socket, whatever comes.
+///
+/// # Panics
+/// There is no upgrade.
+#[must_use]
+pub fn ask(address: &str) -> Socket {
+    let mut socket = open(&format!("ws://{address}/router-info"), &[]).expect("an upgrade");
+    socket
+        .send(Message::text(json!({ "router": EUI }).to_string()))
+        .expect("it is open");
+    socket
+}
+
+/// Whether the relay asks its client to come back later: 1013.
+#[must_use]
+pub fn is_put_off(mut socket: Socket) -> bool {
+    matches!(socket.read(), Ok(Message::Close(Some(frame))) if u16::from(frame.code) == 1013)
 }
