@@ -93,6 +93,29 @@ pub const RELAY_GOODBYE: Duration = Duration::from_secs(5);
 /// How long one direction may stay silent when the other has ended.
 pub const RELAY_HALF_OPEN: Duration = Duration::from_secs(60);
 
+/// Clients let in, or sent away, before the others get their turn.
+pub const RELAY_ACCEPTS_A_ROUND: usize = 64;
+
+/// Descriptors that clients of the relay leave to the agent itself: it has to reach CUPS and
+/// the LNS whatever they do.
+pub const RELAY_FILES_KEPT: u64 = 64;
+
+/// Clients served at a time however few descriptors there are.
+pub const RELAY_CLIENTS_MIN: usize = 4;
+
+/// Times a client is listened to before others get their turn.
+pub const RELAY_READS_A_TURN: usize = 16;
+
+/// Messages other than the question that a client of discovery may send.
+pub const RELAY_CHATTER_MAX: usize = 16;
+
+/// Octets of one `Sec-WebSocket-*` line that is passed on to the LNS.
+pub const RELAY_LINE_OCTETS_MAX: usize = 256;
+
+/// How long what was sent to the LNS may stay without acknowledgement, milliseconds: as long
+/// as a silent way takes to be noticed.
+pub const RELAY_UNACKNOWLEDGED_MS_MAX: u32 = 120_000;
+
 /// How long no client is taken when descriptors have run out.
 pub const RELAY_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
