@@ -3,6 +3,7 @@
 //! Unknown and doubled names are errors, because a misspelt name would silently be a default.
 
 mod listen;
+mod mode;
 mod settings;
 mod table;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::wire::policy::Policy;
 use crate::wire::uri::{ServerUri, Service};
 
 pub use listen::Listen;
+pub use mode::Mode;
 pub use settings::SETTINGS;
 pub use table::{Kind, Setting, template};
 
@@ -93,44 +95,6 @@ pub struct Lns {
     pub prove: bool,
     /// Who holds the connection.
     pub mode: Mode,
-}
-
-/// Who holds the LNS connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mode {
-    /// Nobody here: credentials are only handed over.
-    None,
-    /// Basic Station, started and watched by us.
-    Station {
-        /// Program and arguments of a child; empty: `unit` is used.
-        command: Vec<String>,
-        /// The systemd unit.
-        unit: String,
-    },
-    /// The agent itself, as a gateway without a radio.
-    Session,
-    /// A local relay for packet forwarders.
-    Relay {
-        /// `address:port` on loopback, or `unix:/path`.
-        listen: Listen,
-        /// EUIs let in besides the certificate's own.
-        gateways: Vec<Eui64>,
-        /// Users let in on a Unix socket besides root and our own.
-        users: Vec<String>,
-    },
-}
-
-impl Mode {
-    /// The name in the configuration and in status.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Station { .. } => "station",
-            Self::Session => "session",
-            Self::Relay { .. } => "relay",
-        }
-    }
 }
 
 /// Deadlines of one exchange, seconds.
@@ -346,7 +310,11 @@ impl Values<'_> {
                 "must be given in mode station",
             ));
         }
-        Ok(Mode::Station { command, unit })
+        Ok(Mode::Station {
+            command,
+            unit,
+            journal: self.flag("station.journal"),
+        })
     }
 
     fn gateways(&self) -> Result<Vec<Eui64>, ConfigError> {

@@ -28,7 +28,7 @@ use super::watch::Watch;
 use super::worker::Worker;
 use crate::agent::link::LinkEvent;
 use crate::agent::{By, Event, Moment, SetId};
-use crate::config::Config;
+use crate::config::{Config, Lns, Mode};
 use crate::limits::RELOAD_PAUSE;
 use crate::report::chain;
 
@@ -296,13 +296,32 @@ impl Runner {
             Ok(config) if config == *self.service.config() => self.service.reload_identity(),
             Ok(config) => {
                 info!("the configuration has changed");
-                self.service.reconfigure(config);
+                let mode = config.lns.mode.clone();
+                if self.service.reconfigure(config) {
+                    self.reconfigure_link(mode);
+                }
                 self.watch = watch(self.service.config(), &self.config_path);
             }
             Err(why) => {
                 error!("kept the configuration in use: {why}");
                 self.service.reload_identity();
             }
+        }
+    }
+
+    /// Lets the holder of the link take what has changed, where it can while we run.
+    fn reconfigure_link(&mut self, mode: Mode) {
+        let settings = compose::settings(self.service.config());
+        self.tell_link(Some(LinkEvent::Reconfigured { settings }));
+        let lns = Lns {
+            mode,
+            ..self.service.config().lns.clone()
+        };
+        let linking = self.linking.as_mut();
+        if linking.is_some_and(|linking| linking.reconfigure(&lns)) {
+            self.service.set_mode(lns.mode);
+        } else if lns.mode != self.service.config().lns.mode {
+            warn!("lns.mode and the settings of that mode change at the next start only");
         }
     }
 

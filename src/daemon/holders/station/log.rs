@@ -38,9 +38,11 @@ pub(super) enum Said {
     Nothing,
     /// Discovery was answered: the traffic connection comes next.
     Discovered,
+    /// Discovery comes next: a connection is not that of traffic.
+    Discovering,
     /// The LNS said no to the credentials.
     Refused,
-    /// A connection did not come about for another reason.
+    /// A connection did not come about for another reason: the LNS is away, or busy.
     Unreachable,
 }
 
@@ -88,17 +90,24 @@ fn said(text: &str) -> Said {
     if text.starts_with("Infos:") {
         return Said::Discovered;
     }
+    if text.starts_with("INFOS reconnect") || text.starts_with("Connecting to INFOS") {
+        return Said::Discovering;
+    }
     let text = text.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    let is_status = text
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .any(|word| word == "401" || word == "403");
+    let is_http = has(&["http", "status", "response", "upgrade"]);
+    let is_status = |is_it: &dyn Fn(&str) -> bool| {
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+        is_http && words.any(|word| word.len() == 3 && is_it(word))
+    };
     if has(&["unauthorized", "forbidden", "rejected"])
-        || is_status && has(&["http", "status", "response", "upgrade"])
+        || is_status(&|word| word == "401" || word == "403")
     {
         return Said::Refused;
     }
-    if has(&["connect failed", "failed to connect", "connection refused"]) {
+    let is_busy =
+        |word: &str| word == "429" || word.starts_with('5') && word.parse::<u16>().is_ok();
+    if has(&["connect failed", "failed to connect", "connection refused"]) || is_status(&is_busy) {
         return Said::Unreachable;
     }
     Said::Nothing
