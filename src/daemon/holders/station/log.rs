@@ -40,6 +40,8 @@ pub(super) enum Said {
     Discovered,
     /// Discovery comes next: a connection is not that of traffic.
     Discovering,
+    /// The traffic connection has ended and is opened again: worth a look.
+    Reconnecting,
     /// The LNS said no to the credentials.
     Refused,
     /// A connection did not come about for another reason: the LNS is away, or busy.
@@ -92,6 +94,9 @@ fn said(text: &str) -> Said {
     }
     if text.starts_with("INFOS reconnect") || text.starts_with("Connecting to INFOS") {
         return Said::Discovering;
+    }
+    if text.starts_with("MUXS reconnect") {
+        return Said::Reconnecting;
     }
     let text = text.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -229,6 +234,22 @@ mod tests {
             (
                 "[TCE:ERRO] TC connect failed - URI: ws://l:401",
                 Said::Unreachable,
+            ),
+            (
+                "[AIO:ERRO] [4] WS upgrade failed with HTTP status code: 502",
+                Said::Unreachable,
+            ),
+            (
+                "[AIO:ERRO] [4] WS upgrade failed with HTTP status code: 429",
+                Said::Unreachable,
+            ),
+            (
+                "[TCE:INFO] INFOS reconnect backoff 10s (retry 1)",
+                Said::Discovering,
+            ),
+            (
+                "[TCE:INFO] MUXS reconnect backoff 1s (retry 0)",
+                Said::Reconnecting,
             ),
             ("[TCE:INFO] sent 401 packets", Said::Nothing),
             ("[CUP:ERRO] CUPS rejected: HTTP 403", Said::Nothing),

@@ -111,7 +111,7 @@ impl Sight {
     /// Takes in a line of the log.
     pub(super) fn said(&mut self, said: Said, line: &str) -> Option<Finding> {
         match said {
-            Said::Nothing => return None,
+            Said::Nothing | Said::Reconnecting => return None,
             Said::Discovering => {
                 self.has_discovered = false;
                 return None;
