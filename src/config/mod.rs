@@ -3,6 +3,7 @@
 //! Unknown and doubled names are errors, because a misspelt name would silently be a default.
 
 mod listen;
+mod mode;
 mod settings;
 mod shape;
 mod table;
@@ -21,8 +22,9 @@ use crate::wire::policy::Policy;
 use crate::wire::uri::{ServerUri, Service};
 
 pub use listen::Listen;
+pub use mode::Mode;
 pub use settings::SETTINGS;
-pub use shape::{Config, Cups, IdentityFiles, Lns, Mode, Network};
+pub use shape::{Config, Cups, IdentityFiles, Lns, Network};
 pub use table::{Kind, Setting, template};
 
 /// What is wrong with a configuration: the setting and what it must be.
@@ -224,7 +226,11 @@ impl Values<'_> {
                 "must be given in mode station",
             ));
         }
-        Ok(Mode::Station { command, unit })
+        Ok(Mode::Station {
+            command,
+            unit,
+            journal: self.flag("station.journal"),
+        })
     }
 
     fn gateways(&self) -> Result<Vec<Eui64>, ConfigError> {

@@ -173,6 +173,12 @@ pub const SETTINGS: &[Setting] = &[
         "Mode station: the systemd unit that is started, stopped and watched.",
     ),
     usual(
+        "station.journal",
+        Kind::Flag,
+        "false",
+        "Mode station: whether the unit's log is read with journalctl, for what only it tells.",
+    ),
+    usual(
         "relay.listen",
         Kind::Text,
         "\"127.0.0.1:1887\"",

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::clock;
 use super::compose;
@@ -21,7 +21,7 @@ use super::updating::Updating;
 use super::worker::Worker;
 use crate::agent::link::LinkEvent;
 use crate::agent::{By, Event, Moment, SetId};
-use crate::config::Config;
+use crate::config::{Config, Lns, Mode};
 use crate::report::chain;
 
 /// Reads the configuration file again.
@@ -76,6 +76,22 @@ impl<'a> Gateway<'a> {
         }
         if linking.take_cups_wish() {
             self.service.tell(Event::RefreshRequested { by: By::Link });
+        }
+    }
+
+    /// Lets the holder of the link take what has changed, where it can while we run.
+    fn reconfigure_link(&mut self, mode: Mode) {
+        let settings = compose::settings(self.service.config());
+        self.tell_link(Some(LinkEvent::Reconfigured { settings }));
+        let lns = Lns {
+            mode,
+            ..self.service.config().lns.clone()
+        };
+        let linking = self.linking.as_mut();
+        if linking.is_some_and(|linking| linking.reconfigure(&lns)) {
+            self.service.set_mode(lns.mode);
+        } else if lns.mode != self.service.config().lns.mode {
+            warn!("lns.mode and the settings of that mode change at the next start only");
         }
     }
 }
@@ -139,7 +155,10 @@ impl Duty for Gateway<'_> {
             Ok(config) if config == *self.service.config() => self.service.reload_identity(),
             Ok(config) => {
                 info!("the configuration has changed");
-                self.service.reconfigure(config);
+                let mode = config.lns.mode.clone();
+                if self.service.reconfigure(config) {
+                    self.reconfigure_link(mode);
+                }
                 return true;
             }
             Err(why) => {

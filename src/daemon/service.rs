@@ -20,7 +20,7 @@ use super::telling::End;
 use super::worker::{Done, Job, Worker};
 use crate::agent::failure::{Class, Failure};
 use crate::agent::{Action, Agent, Deadline, Event, ExchangeId, Moment, Report, SetId, Status};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::identity::Warning;
 use crate::store::{Set, SetContents, SetNumber, Store, StoreError};
 
@@ -145,35 +145,34 @@ impl Service {
         self.tell(event);
     }
 
-    /// Takes a new configuration. Folders are fixed at start; the rest changes now.
-    /// One whose files cannot be used is not taken at all.
-    pub fn reconfigure(&mut self, config: Config) {
+    /// Takes a new configuration; `false`: its files cannot be used, and it is not taken.
+    /// Folders are fixed at start, and [`Service::set_mode`] is told who holds the link.
+    pub fn reconfigure(&mut self, config: Config) -> bool {
         let usable = standing::load(&config, self.store.newest_created_s());
         if let (Some(_), Err(failure)) = (&self.standing, usable) {
-            return self.tell(Event::IdentityLoadFailed { failure });
+            self.tell(Event::IdentityLoadFailed { failure });
+            return false;
         }
         let before = core::mem::replace(&mut self.config, config);
-        let fixed = |config: &Config| {
-            (
-                config.data_dir.clone(),
-                config.runtime_dir.clone(),
-                config.lns.mode.clone(),
-            )
-        };
+        let fixed = |config: &Config| (config.data_dir.clone(), config.runtime_dir.clone());
         if fixed(&before) != fixed(&self.config) {
-            warn!(
-                "data_dir, runtime_dir and lns.mode with its settings change at the next start only"
-            );
+            warn!("data_dir and runtime_dir change at the next start only");
             self.config.data_dir = before.data_dir;
             self.config.runtime_dir = before.runtime_dir;
-            self.config.lns.mode = before.lns.mode;
         }
+        self.config.lns.mode = before.lns.mode;
         self.tell(Event::Reconfigured {
             settings: compose::settings(&self.config),
         });
         self.reload_identity();
         self.is_export_due = true;
         self.export();
+        true
+    }
+
+    /// Notes that the link is held in this way from now on.
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.config.lns.mode = mode;
     }
 
     /// The answers of the worker.
