@@ -25,10 +25,13 @@ impl Agent {
         self.conclude(Report::Failed { failure }, out);
     }
 
-    /// CUPS wants nothing else than CURRENT: a trial that is due belongs to this cycle.
+    /// CUPS has nothing newer. A set that waits for its proof stays: some servers hand out
+    /// credentials only once. Its proof, or a trial that is due, belongs to this cycle.
     pub(super) fn unchanged(&mut self, out: &mut Actions) {
         self.succeeded();
-        self.withdraw(None, out);
+        if self.identity == Identity::Loaded && self.may_prove_again() {
+            return self.prove_again(out);
+        }
         let trial_due = self
             .trial
             .as_ref()
@@ -50,7 +53,7 @@ impl Agent {
         if Some(set) == self.current {
             return self.unchanged(out);
         }
-        self.withdraw(Some(set), out);
+        self.withdraw(set, out);
         if self.staged.is_none() {
             self.staged = Some(Staged::new(set, self.now));
         }
@@ -62,21 +65,13 @@ impl Agent {
         self.conclude(Report::Refused { failure }, out);
     }
 
-    /// Drops the staged set that CUPS no longer offers. Not one that a failed commit may
-    /// have made CURRENT: that one is committed again instead.
-    fn withdraw(&mut self, offered: Option<SetId>, out: &mut Actions) {
-        let Some(staged) = self.staged.as_ref() else {
-            return;
-        };
-        let set = staged.set;
-        if Some(set) == offered {
-            return;
+    /// A newer set takes the place of the staged one. One that a failed commit may have made
+    /// CURRENT is not deleted.
+    fn withdraw(&mut self, offered: SetId, out: &mut Actions) {
+        if let Some(staged) = self.staged.take_if(|staged| staged.set != offered) {
+            if !staged.commit_tried {
+                self.discard(staged.set, false, out);
+            }
         }
-        if !staged.commit_tried {
-            self.discard(set, false, out);
-        } else if offered.is_none() {
-            return;
-        }
-        self.staged = None;
     }
 }

@@ -31,6 +31,8 @@ pub enum Event {
         current: Option<SetId>,
         /// Whether CURRENT is GOOD.
         proven: bool,
+        /// The set that waits for its proof since before the start.
+        staged: Option<SetId>,
         /// Whether the first contact must be spread, as after a boot of the whole fleet.
         boot_delay_wanted: bool,
     },

@@ -13,7 +13,7 @@
 //!   |  |                  | Held              | Disproved                    (trial begins)
 //!   |  '--Failed--> wait  '--> wait           '--> discard, or keep and prove again
 //!   |
-//!   '--Unchanged--> wait, or when a trial is due:
+//!   '--Unchanged--> wait, or prove a set that is staged still, or when a trial is due:
 //!                   Trying --Proved--> Confirming --Confirmed--> Waiting
 //!                      '--Disproved--> wait; after three refusals: Reverting --Reverted--> Waiting
 //! ```
@@ -232,10 +232,11 @@ impl Agent {
                 Event::Started {
                     current,
                     proven,
+                    staged,
                     boot_delay_wanted,
                 },
             ) => {
-                self.started(current, proven, boot_delay_wanted, out);
+                self.started(current, proven, staged, boot_delay_wanted, out);
             }
             (Phase::Starting, _) | (_, Event::Started { .. }) => {}
 

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::event::{By, SetId};
 use super::failure::{Failure, Waiting};
+use super::proving::Staged;
 use super::trying::Trial;
 use super::waiting::{Deadline, LINK_REFRESH, REFUSAL_FLOOR, Reason, Settings};
 use super::{Action, Actions, Agent, Identity, Moment, Outcome, Phase, Report};
@@ -13,6 +14,7 @@ impl Agent {
         &mut self,
         current: Option<SetId>,
         proven: bool,
+        staged: Option<SetId>,
         boot_delay_wanted: bool,
         out: &mut Actions,
     ) {
@@ -22,6 +24,9 @@ impl Agent {
             self.trial = current.map(|set| Trial::at_start(set, self.now));
         }
         self.ask = self.first_contact(boot_delay_wanted);
+        self.staged = staged
+            .filter(|set| Some(*set) != current)
+            .map(|set| Staged::at_start(set, self.now, self.ask.at));
         self.rest(out);
     }
 

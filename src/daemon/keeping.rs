@@ -97,6 +97,15 @@ impl Service {
         }
     }
 
+    /// The set that was staged before the start and still waits for its proof. One that was
+    /// refused and could not be deleted is not it.
+    pub(super) fn waiting_set(&self) -> Option<SetId> {
+        let number = self.store.staged()?;
+        let digest = self.store.load(number).ok()?.contents.digest();
+        let held = self.store.quarantined_until(&digest, self.now_s());
+        held.is_none().then_some(SetId(number.0))
+    }
+
     pub(super) fn discard(&mut self, set: SetId, quarantine: bool) -> Event {
         let number = SetNumber(set.0);
         let now_s = self.now_s();

@@ -82,6 +82,7 @@ impl Service {
         service.tell(Event::Started {
             current,
             proven,
+            staged: service.waiting_set(),
             boot_delay_wanted,
         });
         Ok(service)

@@ -78,6 +78,7 @@ fn any(chance: &mut Chance, last: Option<&Action>) -> Event {
         0 | 1 => Event::Started {
             current: chance.percent(50).then(|| set(chance)),
             proven: chance.percent(50),
+            staged: chance.percent(50).then(|| set(chance)),
             boot_delay_wanted: chance.percent(50),
         },
         2..12 => Event::DeadlinePassed,

@@ -57,6 +57,10 @@ struct World {
     wanted: Content,
     accepted: BTreeSet<Content>,
     offered: BTreeMap<ExchangeId, Content>,
+    /// CUPS offers nothing a second time that the device has on its disk.
+    offers_once: bool,
+    taken: BTreeSet<Content>,
+    is_lns_away: bool,
     reply: Option<(Moment, Event)>,
     clock_set: Moment,
     /// Percent of exchanges that fail, of store acts that fail.
@@ -93,6 +97,9 @@ impl World {
             wanted: 1,
             accepted: BTreeSet::from([1]),
             offered: BTreeMap::new(),
+            offers_once: chance.percent(30),
+            taken: BTreeSet::new(),
+            is_lns_away: false,
             reply: None,
             clock_set: Moment::default(),
             network_faults: chance.pick(&[0, 5, 30, 70]),
@@ -114,10 +121,13 @@ impl World {
         self.clock_set = now.plus(self.chance.seconds(300));
         let current = self.store.current;
         let proven = current.is_some() && current == self.store.good;
+        let newest = self.store.sets.keys().next_back().copied();
+        let staged = newest.filter(|set| Some(*set) > current && Some(*set) != self.store.good);
         let boot_delay_wanted = self.chance.percent(50);
         self.feed(Event::Started {
             current,
             proven,
+            staged,
             boot_delay_wanted,
         });
     }
@@ -247,7 +257,8 @@ impl World {
             return Event::Failed { id, failure };
         }
         let current = self.store.current.map(|set| self.store.sets[&set]);
-        if current == Some(self.wanted) {
+        let is_over = self.offers_once && self.taken.contains(&self.wanted);
+        if is_over || current == Some(self.wanted) {
             return Event::Unchanged { id };
         }
         self.offered.insert(id, self.wanted);
@@ -255,6 +266,10 @@ impl World {
     }
 
     fn prove(&mut self, id: ExchangeId, set: SetId) -> Event {
+        if self.is_lns_away {
+            let failure = fail(Class::Network);
+            return Event::Disproved { id, failure };
+        }
         if let Some(failure) = self.fault() {
             return Event::Disproved { id, failure };
         }
@@ -303,6 +318,7 @@ impl World {
                 let set = known.map_or(SetId(store.next), |(set, _)| *set);
                 store.next = store.next.max(set.0 + 1);
                 store.sets.insert(set, content);
+                self.taken.insert(content);
                 Event::Staged { set }
             }
             Action::Commit { set } => {
@@ -363,15 +379,35 @@ impl World {
         );
     }
 
-    /// With all faults gone, the device has what CUPS wants, and has it as GOOD, in time.
+    /// With all faults gone, the device has what CUPS wants, and has it as GOOD, in time: the
+    /// LNS stays away for the first days, in which the device starts once more.
     fn calm_down(&mut self) {
         self.network_faults = 0;
         self.store_faults = 0;
         self.wanted += 1;
         self.accepted.insert(self.wanted);
+        self.is_lns_away = self.offers_once;
         self.boot(true);
         self.feed(Event::IdentityLoaded);
-        let end = self.watched.now.plus(2 * DAY);
+        if self.is_lns_away {
+            self.pass(2 * DAY);
+            self.boot(true);
+            self.feed(Event::IdentityLoaded);
+            self.pass(2 * DAY);
+            self.is_lns_away = false;
+        }
+        self.pass(2 * DAY);
+        let current = self.store.current.map(|set| self.store.sets[&set]);
+        assert_eq!(current, Some(self.wanted), "a calm world and no rotation");
+        assert_eq!(
+            self.store.good, self.store.current,
+            "a calm world and no proof"
+        );
+    }
+
+    /// Nothing happens but time.
+    fn pass(&mut self, span: Duration) {
+        let end = self.watched.now.plus(span);
         while self.watched.now < end {
             let deadline = self.watched.agent.deadline().map(|deadline| deadline.at);
             let reply = self
@@ -383,12 +419,6 @@ impl World {
             self.feed(event);
             self.check();
         }
-        let current = self.store.current.map(|set| self.store.sets[&set]);
-        assert_eq!(current, Some(self.wanted), "a calm world and no rotation");
-        assert_eq!(
-            self.store.good, self.store.current,
-            "a calm world and no proof"
-        );
     }
 }
 

@@ -26,6 +26,7 @@ fn a_boot_delay_spreads_the_first_contact() {
         let started = Event::Started {
             current: None,
             proven: false,
+            staged: None,
             boot_delay_wanted: true,
         };
         agent.step(started, at(20));

@@ -33,6 +33,7 @@ pub(super) fn begun(settings: Settings, current: Option<SetId>, proven: bool) ->
     let started = Event::Started {
         current,
         proven,
+        staged: None,
         boot_delay_wanted: false,
     };
     assert_eq!(agent.step(started, at(1000)), []);
