@@ -17,25 +17,26 @@ impl Agent {
         self.last_ask = Some(self.now);
         self.attempts = self.attempts.saturating_add(1);
         self.enter(Phase::Asking { id });
-        out.push(Action::Exchange { id });
-    }
-
-    pub(super) fn ask_failed(&mut self, failure: Failure, out: &mut Actions) {
-        self.plan_retry(&failure);
-        self.conclude(Report::Failed { failure }, out);
+        out.push(if self.former.choose(self.now) {
+            Action::ExchangeFormer { id }
+        } else {
+            Action::Exchange { id }
+        });
     }
 
     /// CUPS has nothing newer. A set that waits for its proof stays: some servers hand out
     /// credentials only once. Its proof, or a trial that is due, belongs to this cycle.
     pub(super) fn unchanged(&mut self, out: &mut Actions) {
+        if self.former.is_asked {
+            return self.former_had_nothing(out);
+        }
+        self.cups_spoke();
         self.succeeded();
         if self.identity == Identity::Loaded && self.may_prove_again() {
             return self.prove_again(out);
         }
-        let trial_due = self
-            .trial
-            .as_ref()
-            .is_some_and(|trial| trial.allows(self.now));
+        let is_due = |trial: &super::trying::Trial| trial.allows(self.now) && !trial.awaits_cups;
+        let trial_due = self.trial.as_ref().is_some_and(is_due);
         if trial_due && self.identity == Identity::Loaded {
             self.try_current(out);
         } else {
@@ -44,6 +45,7 @@ impl Agent {
     }
 
     pub(super) fn offered(&mut self, id: ExchangeId, out: &mut Actions) {
+        self.cups_spoke();
         self.enter(Phase::Staging { id });
         out.push(Action::Stage { id });
     }

@@ -120,6 +120,13 @@ pub enum Event {
         /// It does.
         is_named: bool,
     },
+    /// How the CUPS of CURRENT stands to others; alone, unless this was told.
+    CupsMoved {
+        /// It is another than GOOD's.
+        is_on_trial: bool,
+        /// There is another that may be asked: GOOD's, or the configured one.
+        has_former: bool,
+    },
     /// The settings changed.
     Reconfigured {
         /// All of them.

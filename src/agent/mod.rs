@@ -27,6 +27,7 @@ mod asking;
 mod event;
 pub mod evidence;
 pub mod failure;
+mod former;
 mod identity;
 pub mod link;
 mod moment;
@@ -84,6 +85,7 @@ pub struct Agent {
     ask: Deadline,
     asks: Backoff,
     hurry: network::Hurry,
+    former: former::Former,
     /// Whether the running cycle asked CUPS; otherwise its outcome says nothing about CUPS.
     asked: bool,
     last_ask: Option<Moment>,
@@ -144,6 +146,7 @@ impl Agent {
             },
             asks: Backoff::default(),
             hurry: network::Hurry::default(),
+            former: former::Former::default(),
             asked: false,
             last_ask: None,
             refused_until: Moment::default(),
@@ -221,6 +224,8 @@ impl Agent {
             (_, Event::Stopping) => self.stop(out),
             (_, Event::Reconfigured { settings }) => self.reconfigured(settings),
             (_, Event::LnsNamed { is_named }) => self.is_lns_named = is_named,
+            #[rustfmt::skip]
+            (_, Event::CupsMoved { is_on_trial, has_former }) => self.cups_moved(is_on_trial, has_former),
             (_, Event::RefreshRequested { by }) => self.refresh_requested(by, out),
             (_, Event::NetworkChanged) => self.network_changed(),
             (_, Event::IdentityLoaded) => self.identity_loaded(out),

@@ -127,12 +127,17 @@ impl Agent {
         self.staged = None;
         self.proof = None;
         self.trial = None;
+        self.former.forget();
         out.push(Action::Export { set });
         self.succeeded();
         if self.good == Some(set) {
             self.conclude(Report::Rotated { set }, out);
         } else if self.settings.prove {
-            self.trial = Some(Trial::after_commit(set, self.now));
+            self.trial = Some(Trial::after_commit(
+                set,
+                self.former.is_move_on_trial,
+                self.now,
+            ));
             self.conclude(Report::Rotated { set }, out);
         } else {
             self.confirm(set, true, out);

@@ -21,7 +21,8 @@ impl Agent {
         self.current = current;
         self.good = current.filter(|_| proven);
         if !proven {
-            self.trial = current.map(|set| Trial::at_start(set, self.now));
+            let awaits_cups = self.former.is_move_on_trial;
+            self.trial = current.map(|set| Trial::at_start(set, awaits_cups, self.now));
         }
         self.ask = self.first_contact(boot_delay_wanted);
         self.staged = staged
@@ -100,8 +101,7 @@ impl Agent {
             at,
             reason: Reason::ProveAgain,
         });
-        let trial = self.trial.as_ref().map(Trial::deadline);
-        [again, trial]
+        [again, self.trial_deadline()]
             .into_iter()
             .flatten()
             .fold(
@@ -117,6 +117,7 @@ impl Agent {
         match self.next_due().reason {
             _ if self.ask.at <= self.now => self.ask_now(out),
             Reason::ProveAgain => self.prove_again(out),
+            Reason::Trial if self.is_cups_on_trial() => self.ask_now(out),
             Reason::Trial => self.try_current(out),
             _ => {}
         }
@@ -196,7 +197,9 @@ impl Agent {
 
     /// Nothing is wrong between CUPS and us, if it was asked at all in this cycle.
     pub(super) fn cups_answered(&mut self) {
-        if self.asked {
+        if self.asked && self.former.is_asked {
+            self.plan_retry(&self.trouble());
+        } else if self.asked {
             self.attempts = 0;
             self.asks.reset();
             self.plan_poll();
@@ -235,6 +238,9 @@ impl Agent {
             reason,
         };
         self.hurry.heed(failure, self.ask.at);
+        if let Some(trial) = self.trial.as_mut() {
+            trial.wait_for_cups(self.ask.at);
+        }
         if self.is_mended && reason == Reason::Refusal {
             self.plan_soon();
         }

@@ -71,6 +71,7 @@ impl Service {
         if let Some(Err(error)) = digest.map(|digest| self.store.release(&digest)) {
             warn!("{}", chain(&error));
         }
+        self.tell_current();
         Event::Confirmed { set }
     }
 
@@ -121,13 +122,6 @@ impl Service {
             Err(error) => warn!("{}", chain(&error)),
         }
         Event::Discarded { set }
-    }
-
-    /// Tells the machine whether the set in use names an LNS.
-    pub(super) fn tell_lns(&mut self) {
-        let set = self.store.current();
-        let is_named = set.is_none_or(|set| !set.contents.tc_uri.is_empty());
-        self.tell(Event::LnsNamed { is_named });
     }
 
     /// Hands the current set over, if that is due.

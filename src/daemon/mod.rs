@@ -6,6 +6,7 @@ pub mod compose;
 pub mod cups;
 pub mod dial;
 pub mod discovery;
+mod former;
 pub mod holders;
 pub mod http;
 pub mod keeping;

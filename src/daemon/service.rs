@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use super::clock;
 use super::compose;
 use super::cups::{Answered, AskError};
+use super::former::cups_part;
 use super::keeping::{store_failed, store_failure};
 use super::standing::{self, Standing};
 use super::telling::End;
@@ -32,6 +33,9 @@ pub struct Service {
     worker: Worker,
     standing: Option<Standing>,
     pub(super) offer: Option<(ExchangeId, SetContents)>,
+    /// The question that went to the CUPS before the last move, and what an answer changes.
+    pub(super) to_former: Option<(ExchangeId, SetContents)>,
+    pub(super) former_turn: usize,
     update: Option<PathBuf>,
     silent_closes: u32,
     pub(super) is_export_due: bool,
@@ -63,6 +67,8 @@ impl Service {
             worker,
             standing: None,
             offer: None,
+            to_former: None,
+            former_turn: 0,
             update: None,
             silent_closes: 0,
             is_export_due: true,
@@ -77,7 +83,7 @@ impl Service {
         let loaded = service.load_identity();
         service.tell(loaded);
         let current = service.store.current().map(|set| SetId(set.number.0));
-        service.tell_lns();
+        service.tell_current();
         let proven = current.is_some_and(|set| service.store.good() == Some(SetNumber(set.0)));
         service.tell(Event::Started {
             current,
@@ -111,10 +117,11 @@ impl Service {
                     is_silent_close,
                 }),
             ) => {
-                self.silent_closes = if is_silent_close {
-                    self.silent_closes.saturating_add(1)
-                } else {
-                    0
+                let is_former = self.to_former.take_if(|(asked, _)| *asked == id);
+                self.silent_closes = match (is_former, is_silent_close) {
+                    (Some(_), _) => self.silent_closes,
+                    (None, true) => self.silent_closes.saturating_add(1),
+                    (None, false) => 0,
                 };
                 Event::Failed { id, failure }
             }
@@ -169,6 +176,7 @@ impl Service {
             self.config.runtime_dir = before.runtime_dir;
             self.config.lns.mode = before.lns.mode;
         }
+        self.tell_current();
         self.tell(Event::Reconfigured {
             settings: compose::settings(&self.config),
         });
@@ -244,11 +252,12 @@ impl Service {
     fn carry_out(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Exchange { id } => self.exchange(id),
+            Action::ExchangeFormer { id } => self.exchange_former(id),
             Action::Stage { id } => Some(self.stage(id)),
             Action::Prove { id, set } => self.prove(id, set),
             Action::Commit { set } => {
                 let done = self.store.commit(SetNumber(set.0));
-                self.tell_lns();
+                self.tell_current();
                 self.is_export_due = true;
                 Some(done.map_or_else(|error| store_failed(&error), |()| Event::Committed { set }))
             }
@@ -256,7 +265,7 @@ impl Service {
             Action::Revert => {
                 self.is_export_due = true;
                 let done = self.store.revert();
-                self.tell_lns();
+                self.tell_current();
                 Some(match done {
                     Ok(number) => Event::Reverted {
                         set: number.map(|number| SetId(number.0)),
@@ -306,9 +315,12 @@ impl Service {
         }
         self.update = answered.update.or(self.update.take());
         let current = self.store.current().map(|set| &set.contents);
-        let contents = compose::contents(current, &answered.offer);
+        let former = self.to_former.take_if(|(asked, _)| *asked == id);
+        let base = former.as_ref().map(|(_, contents)| contents).or(current);
+        let contents = compose::contents(base, &answered.offer);
         // Servers resend what is there already when a CRC cannot be equal.
-        if answered.offer.is_empty() || current == Some(&contents) {
+        let is_nothing = answered.offer.is_empty() && former.is_none();
+        if is_nothing || current == Some(&contents) {
             return Event::Unchanged { id };
         }
         self.offer = Some((id, contents));
@@ -325,10 +337,7 @@ impl Service {
             return fail(no_identity());
         };
         let current = self.store.current().map(|set| &set.contents);
-        let cups =
-            |set: Option<&SetContents>| set.map(|set| (set.cups_uri.clone(), set.cups.clone()));
-        let is_cups_new =
-            cups(current).unwrap_or_default() != cups(Some(&contents)).unwrap_or_default();
+        let is_cups_new = cups_part(current) != cups_part(Some(&contents));
         let ask = is_cups_new
             .then(|| compose::rehearsal(&self.config, standing, &contents).map(Box::new))
             .transpose();
@@ -341,7 +350,7 @@ impl Service {
         }
     }
 
-    fn send(&self, id: ExchangeId, job: Job) -> Option<Event> {
+    pub(super) fn send(&self, id: ExchangeId, job: Job) -> Option<Event> {
         if self.worker.send(job) {
             return None;
         }

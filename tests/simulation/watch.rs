@@ -176,7 +176,7 @@ impl Watched {
     fn look_at(&mut self, action: &Action) {
         assert!(!self.quit, "after Quit nothing");
         match action {
-            Action::Exchange { id } => {
+            Action::Exchange { id } | Action::ExchangeFormer { id } => {
                 let early = self
                     .refused_at
                     .is_some_and(|at| self.now < at.plus(REFUSAL_LEAST));

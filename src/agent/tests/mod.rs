@@ -7,6 +7,7 @@ use super::*;
 
 mod cycle;
 mod delays;
+mod former;
 mod identity;
 mod network;
 mod trial;
