@@ -1,6 +1,7 @@
 //! Decides: what can have happened, as the machine is told of it.
 
 use super::failure::Failure;
+use super::memory::Memory;
 use super::waiting::Settings;
 
 /// One exchange with a server, by number. A late answer to an exchange that was given up
@@ -35,6 +36,11 @@ pub enum Event {
         staged: Option<SetId>,
         /// Whether the first contact must be spread, as after a boot of the whole fleet.
         boot_delay_wanted: bool,
+    },
+    /// What the process before this one left, in the same boot. Counts before the start only.
+    Remembered {
+        /// What [`super::Agent::memory`] gave.
+        memory: Memory,
     },
     /// The moment of [`super::Agent::deadline`] has come. Too early is harmless.
     DeadlinePassed,

@@ -23,7 +23,7 @@ pub(super) struct Former {
     exists: bool,
     /// The running cycle asks it.
     pub(super) is_asked: bool,
-    asked_at: Option<Moment>,
+    pub(super) asked_at: Option<Moment>,
     /// Since when the CUPS in use gives no answer, and the last reason.
     trouble: Option<(Moment, Failure)>,
 }
@@ -46,6 +46,15 @@ impl Former {
         self.is_asked = false;
         self.asked_at = None;
         self.trouble = None;
+    }
+
+    pub(super) fn silent_since(&self) -> Option<Moment> {
+        self.trouble.as_ref().map(|(since, _)| *since)
+    }
+
+    pub(super) fn recall(&mut self, since: Moment, asked_at: Option<Moment>) {
+        self.trouble = Some((since, super::no_answer()));
+        self.asked_at = asked_at;
     }
 
     fn note(&mut self, failure: &Failure, now: Moment) {

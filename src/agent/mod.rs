@@ -30,6 +30,7 @@ pub mod failure;
 mod former;
 mod identity;
 pub mod link;
+pub mod memory;
 mod moment;
 mod network;
 mod proving;
@@ -86,6 +87,7 @@ pub struct Agent {
     asks: Backoff,
     hurry: network::Hurry,
     former: former::Former,
+    remembered: memory::Memory,
     /// Whether the running cycle asked CUPS; otherwise its outcome says nothing about CUPS.
     asked: bool,
     last_ask: Option<Moment>,
@@ -147,6 +149,7 @@ impl Agent {
             asks: Backoff::default(),
             hurry: network::Hurry::default(),
             former: former::Former::default(),
+            remembered: memory::Memory::default(),
             asked: false,
             last_ask: None,
             refused_until: Moment::default(),
@@ -243,6 +246,7 @@ impl Agent {
             ) => {
                 self.started(current, proven, staged, boot_delay_wanted, out);
             }
+            (Phase::Starting, Event::Remembered { memory }) => self.remembered = memory,
             (Phase::Starting, _) | (_, Event::Started { .. }) => {}
 
             (_, Event::DeadlinePassed) if !self.is_due() => {}
@@ -310,7 +314,8 @@ impl Agent {
                 | Event::Committed { .. }
                 | Event::Confirmed { .. }
                 | Event::Reverted { .. }
-                | Event::Discarded { .. },
+                | Event::Discarded { .. }
+                | Event::Remembered { .. },
             ) => {}
         }
     }

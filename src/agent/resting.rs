@@ -28,6 +28,7 @@ impl Agent {
         self.staged = staged
             .filter(|set| Some(*set) != current)
             .map(|set| Staged::at_start(set, self.now, self.ask.at));
+        self.recall();
         self.rest(out);
     }
 

@@ -75,6 +75,21 @@ impl Trial {
         self.is_lost(now).then_some(self.set)
     }
 
+    /// What has to outlive a restart: the refusals.
+    pub(super) fn memory(&self) -> Option<(SetId, u32, [Moment; 3])> {
+        let moments = [self.first_refusal, self.not_before, self.due];
+        (self.refusals > 0).then_some((self.set, self.refusals, moments))
+    }
+
+    pub(super) fn recall(&mut self, refusals: u32, moments: [Moment; 3]) {
+        self.refusals = refusals;
+        [self.first_refusal, self.not_before, self.due] = moments;
+    }
+
+    pub(super) fn is_of(&self, set: SetId) -> bool {
+        self.set == set
+    }
+
     /// Waits together with the next ask.
     pub(super) fn wait_for_cups(&mut self, ask: Moment) {
         if self.awaits_cups {

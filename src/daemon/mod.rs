@@ -1,6 +1,7 @@
 //! Acts: the loop, the worker thread, TLS, HTTP, WebSocket, sockets, signals, the only clock.
 
 pub mod accept;
+mod changing;
 pub mod clock;
 pub mod compose;
 pub mod cups;
@@ -29,5 +30,6 @@ mod textfile;
 pub mod tls;
 pub mod update;
 pub mod updating;
+mod waits;
 pub mod watch;
 pub mod worker;

@@ -53,7 +53,8 @@ pub fn run(
     let wake_holder = wake_out.try_clone().map_err(|error| error.to_string())?;
     let worker = Worker::start(Some(wake_out)).map_err(|error| error.to_string())?;
     let is_boot = clock::since_boot() < BOOT_RECENT;
-    let service = Service::start(config, worker, seed(), is_boot).map_err(|error| chain(&error))?;
+    let service =
+        Service::start(config, worker, seed(), is_boot, true).map_err(|error| chain(&error))?;
     let sockets = Sockets::bind(&service.config().runtime_dir)
         .inspect_err(|error| {
             let folder = service.config().runtime_dir.display();
@@ -124,6 +125,7 @@ impl Runner {
     ) {
         while !self.service.is_over() {
             self.announce();
+            self.service.remember();
             let ready = self.wait(wake, signals);
             if ready.stop {
                 self.service.tell(Event::Stopping);

@@ -16,13 +16,14 @@ use super::compose;
 use super::cups::{Answered, AskError};
 use super::former::cups_part;
 use super::keeping::{store_failed, store_failure};
-use super::standing::{self, Standing};
+use super::standing::Standing;
 use super::telling::End;
+use super::waits::Waits;
 use super::worker::{Done, Job, Worker};
 use crate::agent::failure::{Class, Failure};
+use crate::agent::memory::Memory;
 use crate::agent::{Action, Agent, Deadline, Event, ExchangeId, Moment, Report, SetId, Status};
 use crate::config::Config;
-use crate::identity::Warning;
 use crate::store::{Set, SetContents, SetNumber, Store, StoreError};
 
 /// The parts that act, and the machine that decides.
@@ -31,29 +32,32 @@ pub struct Service {
     pub(super) config: Config,
     pub(super) store: Store,
     worker: Worker,
-    standing: Option<Standing>,
+    pub(super) standing: Option<Standing>,
     pub(super) offer: Option<(ExchangeId, SetContents)>,
     /// The question that went to the CUPS before the last move, and what an answer changes.
     pub(super) to_former: Option<(ExchangeId, SetContents)>,
     pub(super) former_turn: usize,
     update: Option<PathBuf>,
-    silent_closes: u32,
+    pub(super) silent_closes: u32,
     pub(super) is_export_due: bool,
     pub(super) export_failure: Option<Failure>,
     pub(super) reports: Vec<Report>,
     pub(super) last_end: Option<End>,
+    pub(super) waits: Waits,
     notes: Vec<&'static str>,
     is_over: bool,
 }
 
 impl Service {
     /// Opens the store, adopts an existing Basic Station home, loads the identity and tells
-    /// the machine. `boot_delay_wanted`: whether the first contact must be spread.
+    /// the machine. `boot_delay_wanted`: whether the first contact must be spread. `recalls`:
+    /// whether waits from before a restart count.
     pub fn start(
         config: Config,
         worker: Worker,
         seed: u64,
         boot_delay_wanted: bool,
+        recalls: bool,
     ) -> Result<Self, StoreError> {
         let (store, recovery) = Store::open(&config.data_dir)?;
         for note in &recovery.notes {
@@ -75,6 +79,7 @@ impl Service {
             export_failure: None,
             reports: Vec::new(),
             last_end: None,
+            waits: Waits::default(),
             notes: Vec::new(),
             is_over: false,
         };
@@ -85,6 +90,9 @@ impl Service {
         let current = service.store.current().map(|set| SetId(set.number.0));
         service.tell_current();
         let proven = current.is_some_and(|set| service.store.good() == Some(SetNumber(set.0)));
+        if recalls {
+            service.recall();
+        }
         service.tell(Event::Started {
             current,
             proven,
@@ -137,54 +145,6 @@ impl Service {
         self.tell(event);
     }
 
-    /// Loads the identity again and tells the machine, if the files say something new.
-    pub fn reload_identity(&mut self) {
-        let before = self.standing.clone();
-        let event = self.load_identity();
-        let is_same = match (&before, &self.standing) {
-            (Some(before), Some(after)) => before.is_same(after),
-            _ => false,
-        };
-        if is_same && event == Event::IdentityLoaded {
-            debug!("the identity files say what they said before");
-            return;
-        }
-        self.silent_closes = 0;
-        self.tell(event);
-    }
-
-    /// Takes a new configuration. Folders are fixed at start; the rest changes now.
-    /// One whose files cannot be used is not taken at all.
-    pub fn reconfigure(&mut self, config: Config) {
-        let usable = standing::load(&config, self.store.newest_created_s());
-        if let (Some(_), Err(failure)) = (&self.standing, usable) {
-            return self.tell(Event::IdentityLoadFailed { failure });
-        }
-        let before = core::mem::replace(&mut self.config, config);
-        let fixed = |config: &Config| {
-            (
-                config.data_dir.clone(),
-                config.runtime_dir.clone(),
-                config.lns.mode.clone(),
-            )
-        };
-        if fixed(&before) != fixed(&self.config) {
-            warn!(
-                "data_dir, runtime_dir and lns.mode with its settings change at the next start only"
-            );
-            self.config.data_dir = before.data_dir;
-            self.config.runtime_dir = before.runtime_dir;
-            self.config.lns.mode = before.lns.mode;
-        }
-        self.tell_current();
-        self.tell(Event::Reconfigured {
-            settings: compose::settings(&self.config),
-        });
-        self.reload_identity();
-        self.is_export_due = true;
-        self.export();
-    }
-
     /// The answers of the worker.
     #[must_use]
     pub const fn worker(&self) -> &Worker {
@@ -207,6 +167,11 @@ impl Service {
     #[must_use]
     pub fn status(&self) -> Status {
         self.agent.status()
+    }
+
+    /// What a restarted agent should know.
+    pub(super) fn memory(&self) -> Memory {
+        self.agent.memory()
     }
 
     /// The set in use.
@@ -359,20 +324,6 @@ impl Service {
             id,
             failure: Failure::new(Class::Storage, "worker", text),
         })
-    }
-
-    fn load_identity(&mut self) -> Event {
-        match standing::load(&self.config, self.store.newest_created_s()) {
-            Ok((standing, warnings)) => {
-                for Warning { code, text } in warnings {
-                    warn!(code, "{text}");
-                }
-                self.standing = Some(standing);
-                Event::IdentityLoaded
-            }
-            Err(failure) if self.standing.is_some() => Event::IdentityLoadFailed { failure },
-            Err(failure) => Event::IdentityUnusable { failure },
-        }
     }
 
     pub(super) fn now_s(&self) -> u64 {

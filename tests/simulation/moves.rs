@@ -10,6 +10,21 @@ use crate::world::World;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl World {
+    /// CUPS wants something new; a quarter of it is poison. The LNS still takes the old.
+    pub(crate) fn rotate(&mut self) {
+        self.wanted += 1;
+        if !self.chance.percent(25) {
+            self.accepted.insert(self.wanted);
+        }
+        let moves = self.chance.percent(20);
+        let cups = if moves {
+            self.wanted
+        } else {
+            self.cups_in_use()
+        };
+        self.cups_of.insert(self.wanted, cups);
+    }
+
     /// The CUPS in use dies or refuses from now on, unless it is the first one.
     pub(crate) fn spoil_cups(&mut self) {
         let cups = self.cups_in_use();

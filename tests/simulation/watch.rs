@@ -29,9 +29,9 @@ pub(crate) struct Watched {
     commanded: Option<Action>,
     current: Option<SetId>,
     good: Option<SetId>,
-    refused_at: Option<Moment>,
+    pub(crate) refused_at: Option<Moment>,
     hurried: Option<Moment>,
-    waived: bool,
+    pub(crate) waived: bool,
     started: bool,
     identity: bool,
     cycle_open: bool,
@@ -105,7 +105,7 @@ impl Watched {
             }
             Event::IdentityLoaded => {
                 self.identity = true;
-                self.waived = true;
+                self.waived |= self.started;
             }
             Event::IdentityUnusable { .. } => self.lose_identity(),
             Event::IdentityLoadFailed { .. } if !self.identity => self.lose_identity(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mtls_agent::agent::failure::{Class, Failure};
+use mtls_agent::agent::memory::Memory;
 use mtls_agent::agent::{Action, By, Event, ExchangeId, Moment, Report, SetId, Settings};
 
 use crate::chance::Chance;
@@ -95,7 +96,18 @@ impl World {
         self.tally.restarts += u64::from(again);
         let now = self.watched.now;
         let seed = self.seed.wrapping_add(self.tally.restarts);
+        // A restart of the process, sometimes a loop of them; or a reboot, which forgets.
+        let before = self.chance.percent(60).then(|| self.watched.agent.memory());
+        let refused_at = self.watched.refused_at.filter(|_| !self.watched.waived);
         self.watched = Watched::new(self.settings, seed, now);
+        if self.chance.percent(50) {
+            self.feed(Event::IdentityLoaded);
+        }
+        if let Some(memory) = before {
+            let memory = Memory::decode(&memory.encode());
+            self.watched.refused_at = refused_at;
+            self.feed(Event::Remembered { memory });
+        }
         self.reply = None;
         self.clock_set = now.plus(self.chance.seconds(300));
         let current = self.store.current;
@@ -158,21 +170,6 @@ impl World {
                 failure: fail(Class::IdentityInvalid),
             }),
         }
-    }
-
-    /// CUPS wants something new; a quarter of it is poison. The LNS still takes the old.
-    fn rotate(&mut self) {
-        self.wanted += 1;
-        if !self.chance.percent(25) {
-            self.accepted.insert(self.wanted);
-        }
-        let moves = self.chance.percent(20);
-        let cups = if moves {
-            self.wanted
-        } else {
-            self.cups_in_use()
-        };
-        self.cups_of.insert(self.wanted, cups);
     }
 
     /// The LNS drops what the device uses, as long as GOOD or something new remains.

@@ -9,6 +9,7 @@ mod cycle;
 mod delays;
 mod former;
 mod identity;
+mod memory;
 mod network;
 mod trial;
 

@@ -1,0 +1,74 @@
+//! Acts: takes a changed identity or configuration into the running service.
+
+use tracing::{debug, warn};
+
+use super::compose;
+use super::service::Service;
+use super::standing;
+use crate::agent::Event;
+use crate::config::Config;
+use crate::identity::Warning;
+
+impl Service {
+    /// Loads the identity again and tells the machine, if the files say something new.
+    pub fn reload_identity(&mut self) {
+        let before = self.standing.clone();
+        let event = self.load_identity();
+        let is_same = match (&before, &self.standing) {
+            (Some(before), Some(after)) => before.is_same(after),
+            _ => false,
+        };
+        if is_same && event == Event::IdentityLoaded {
+            debug!("the identity files say what they said before");
+            return;
+        }
+        self.silent_closes = 0;
+        self.tell(event);
+    }
+
+    /// Takes a new configuration. Folders are fixed at start; the rest changes now.
+    /// One whose files cannot be used is not taken at all.
+    pub fn reconfigure(&mut self, config: Config) {
+        let usable = standing::load(&config, self.store.newest_created_s());
+        if let (Some(_), Err(failure)) = (&self.standing, usable) {
+            return self.tell(Event::IdentityLoadFailed { failure });
+        }
+        let before = core::mem::replace(&mut self.config, config);
+        let fixed = |config: &Config| {
+            (
+                config.data_dir.clone(),
+                config.runtime_dir.clone(),
+                config.lns.mode.clone(),
+            )
+        };
+        if fixed(&before) != fixed(&self.config) {
+            warn!(
+                "data_dir, runtime_dir and lns.mode with its settings change at the next start only"
+            );
+            self.config.data_dir = before.data_dir;
+            self.config.runtime_dir = before.runtime_dir;
+            self.config.lns.mode = before.lns.mode;
+        }
+        self.tell_current();
+        self.tell(Event::Reconfigured {
+            settings: compose::settings(&self.config),
+        });
+        self.reload_identity();
+        self.is_export_due = true;
+        self.export();
+    }
+
+    pub(super) fn load_identity(&mut self) -> Event {
+        match standing::load(&self.config, self.store.newest_created_s()) {
+            Ok((standing, warnings)) => {
+                for Warning { code, text } in warnings {
+                    warn!(code, "{text}");
+                }
+                self.standing = Some(standing);
+                Event::IdentityLoaded
+            }
+            Err(failure) if self.standing.is_some() => Event::IdentityLoadFailed { failure },
+            Err(failure) => Event::IdentityUnusable { failure },
+        }
+    }
+}
