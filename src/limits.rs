@@ -98,6 +98,12 @@ pub const RELAY_RETRY_S: u32 = 10;
 /// Soonest rewrite of the file of metrics: as often as a scraper looks.
 pub const TEXTFILE_PAUSE: Duration = Duration::from_secs(15);
 
+/// A set that could not be handed over to station is tried again after this, ...
+pub const HANDOVER_RETRY_FIRST: Duration = Duration::from_secs(60);
+
+/// ... doubling up to this: nothing tells us when somebody has mended the folder.
+pub const HANDOVER_RETRY_LONGEST: Duration = Duration::from_secs(15 * 60);
+
 /// Octets of one datagram of the kernel's news: what it puts into one at most.
 pub const NETLINK_OCTETS_MAX: usize = 8 * 1024;
 

@@ -54,7 +54,7 @@ impl Service {
             settings: compose::settings(&self.config),
         });
         self.reload_identity();
-        self.is_export_due = true;
+        self.handover.plan();
         self.export();
     }
 

@@ -124,42 +124,6 @@ impl Service {
         Event::Discarded { set }
     }
 
-    /// Hands the current set over, if that is due.
-    pub(super) fn export(&mut self) {
-        let Some(home) = self
-            .config
-            .lns
-            .station_home
-            .clone()
-            .filter(|_| self.is_export_due)
-        else {
-            return;
-        };
-        let Some(set) = self.store.current() else {
-            return;
-        };
-        self.export_failure = None;
-        match station::render(&home, &set.contents) {
-            Ok(is_changed) => {
-                self.is_export_due = false;
-                if is_changed {
-                    info!(set = set.number.0, "{} holds this set now", home.display());
-                }
-            }
-            Err(error) => {
-                let text = format!(
-                    "set {} cannot be handed over: {}",
-                    set.number,
-                    chain(&error)
-                );
-                error!("{text}");
-                let failure = Failure::new(Class::Storage, "station_home", text)
-                    .with_hint("mend lns.station_home; the set is safe and is handed over then");
-                self.export_failure = Some(failure);
-            }
-        }
-    }
-
     /// Takes what Basic Station has, so that a gateway that works goes on working.
     pub(super) fn adopt(&mut self) {
         let Some(home) = self.config.lns.station_home.clone() else {

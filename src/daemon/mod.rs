@@ -8,6 +8,7 @@ pub mod cups;
 pub mod dial;
 pub mod discovery;
 mod former;
+mod handover;
 pub mod holders;
 pub mod http;
 pub mod keeping;

@@ -215,6 +215,7 @@ impl Runner {
             link,
             self.reload_at,
             self.alive_at,
+            self.service.export_again_at(),
             update,
             textfile,
             network,
@@ -269,6 +270,7 @@ impl Runner {
             self.updating
                 .start(&self.service.config().cups.update_command, &update);
         }
+        self.service.export_again(now);
         self.updating.look(now);
         let (service, linking) = (&self.service, self.linking.as_ref());
         self.textfile

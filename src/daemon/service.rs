@@ -15,6 +15,7 @@ use super::clock;
 use super::compose;
 use super::cups::{Answered, AskError};
 use super::former::cups_part;
+use super::handover::Handover;
 use super::keeping::{store_failed, store_failure};
 use super::standing::Standing;
 use super::telling::End;
@@ -39,8 +40,7 @@ pub struct Service {
     pub(super) former_turn: usize,
     update: Option<PathBuf>,
     pub(super) silent_closes: u32,
-    pub(super) is_export_due: bool,
-    pub(super) export_failure: Option<Failure>,
+    pub(super) handover: Handover,
     pub(super) reports: Vec<Report>,
     pub(super) last_end: Option<End>,
     pub(super) waits: Waits,
@@ -75,8 +75,7 @@ impl Service {
             former_turn: 0,
             update: None,
             silent_closes: 0,
-            is_export_due: true,
-            export_failure: None,
+            handover: Handover::default(),
             reports: Vec::new(),
             last_end: None,
             waits: Waits::default(),
@@ -84,6 +83,7 @@ impl Service {
             is_over: false,
         };
         service.adopt();
+        service.handover.plan();
         service.export();
         let loaded = service.load_identity();
         service.tell(loaded);
@@ -186,12 +186,6 @@ impl Service {
         self.standing.as_ref()
     }
 
-    /// Why the set in use could not be handed over, if it could not.
-    #[must_use]
-    pub const fn export_failure(&self) -> Option<&Failure> {
-        self.export_failure.as_ref()
-    }
-
     /// Reports since the last call, oldest first.
     pub fn take_reports(&mut self) -> Vec<Report> {
         core::mem::take(&mut self.reports)
@@ -223,12 +217,12 @@ impl Service {
             Action::Commit { set } => {
                 let done = self.store.commit(SetNumber(set.0));
                 self.tell_current();
-                self.is_export_due = true;
+                self.handover.plan();
                 Some(done.map_or_else(|error| store_failed(&error), |()| Event::Committed { set }))
             }
             Action::Confirm { set } => Some(self.confirm(set)),
             Action::Revert => {
-                self.is_export_due = true;
+                self.handover.plan();
                 let done = self.store.revert();
                 self.tell_current();
                 Some(match done {
@@ -240,7 +234,7 @@ impl Service {
             }
             Action::Discard { set, quarantine } => Some(self.discard(set, quarantine)),
             Action::Export { .. } => {
-                self.is_export_due = true;
+                self.handover.plan();
                 self.export();
                 None
             }
