@@ -133,6 +133,8 @@ pub enum Event {
         /// There is another that may be asked: GOOD's, or the configured one.
         has_former: bool,
     },
+    /// The configuration names another CUPS.
+    CupsRenamed,
     /// The settings changed.
     Reconfigured {
         /// All of them.

@@ -227,6 +227,7 @@ impl Agent {
             (_, Event::Stopping) => self.stop(out),
             (_, Event::Reconfigured { settings }) => self.reconfigured(settings),
             (_, Event::LnsNamed { is_named }) => self.is_lns_named = is_named,
+            (_, Event::CupsRenamed) => self.cups_renamed(),
             #[rustfmt::skip]
             (_, Event::CupsMoved { is_on_trial, has_former }) => self.cups_moved(is_on_trial, has_former),
             (_, Event::RefreshRequested { by }) => self.refresh_requested(by, out),

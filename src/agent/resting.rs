@@ -185,6 +185,16 @@ impl Agent {
         }
     }
 
+    /// What the CUPS before said counts no more.
+    pub(super) fn cups_renamed(&mut self) {
+        match self.phase {
+            Phase::Starting | Phase::Stopped | Phase::Unusable => {}
+            Phase::Waiting => self.plan_soon(),
+            // The exchange under way may still be with the one before.
+            _ => self.refresh = Some(By::Operator),
+        }
+    }
+
     pub(super) fn stop(&mut self, out: &mut Actions) {
         self.enter(Phase::Stopped);
         out.push(Action::Quit);

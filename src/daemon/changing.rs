@@ -34,25 +34,25 @@ impl Service {
             return self.tell(Event::IdentityLoadFailed { failure });
         }
         let before = core::mem::replace(&mut self.config, config);
-        let fixed = |config: &Config| {
-            (
-                config.data_dir.clone(),
-                config.runtime_dir.clone(),
-                config.lns.mode.clone(),
-            )
-        };
-        if fixed(&before) != fixed(&self.config) {
-            warn!(
-                "data_dir, runtime_dir and lns.mode with its settings change at the next start only"
-            );
-            self.config.data_dir = before.data_dir;
-            self.config.runtime_dir = before.runtime_dir;
-            self.config.lns.mode = before.lns.mode;
+        let waits_for_start = [
+            ("data_dir", before.data_dir != self.config.data_dir),
+            ("runtime_dir", before.runtime_dir != self.config.runtime_dir),
+            ("lns.mode", before.lns.mode != self.config.lns.mode),
+        ];
+        for (name, _) in waits_for_start.into_iter().filter(|(_, waits)| *waits) {
+            warn!("{name} differs in the configuration now: restart mtls-agent to use it");
         }
+        let is_cups_other = before.cups.uri != self.config.cups.uri;
+        self.config.data_dir = before.data_dir;
+        self.config.runtime_dir = before.runtime_dir;
+        self.config.lns.mode = before.lns.mode;
         self.tell_current();
         self.tell(Event::Reconfigured {
             settings: compose::settings(&self.config),
         });
+        if is_cups_other {
+            self.tell(Event::CupsRenamed);
+        }
         self.reload_identity();
         self.handover.plan();
         self.export();

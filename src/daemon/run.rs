@@ -53,6 +53,7 @@ pub fn run(
     let wake_holder = wake_out.try_clone().map_err(|error| error.to_string())?;
     let worker = Worker::start(Some(wake_out)).map_err(|error| error.to_string())?;
     let is_boot = clock::since_boot() < BOOT_RECENT;
+    let read = config.clone();
     let service =
         Service::start(config, worker, seed(), is_boot, true).map_err(|error| chain(&error))?;
     let sockets = Sockets::bind(&service.config().runtime_dir)
@@ -78,6 +79,7 @@ pub fn run(
         updating: Updating::default(),
         textfile: Textfile::default(),
         config_path: config_path.to_owned(),
+        read,
     };
     runner.notifier.ready();
     info!("mtls-agent {} is running", env!("CARGO_PKG_VERSION"));
@@ -98,6 +100,8 @@ struct Runner {
     updating: Updating,
     textfile: Textfile,
     config_path: PathBuf,
+    /// As the file says; of what is in force some changes at a start only.
+    read: Config,
 }
 
 /// What a round of polling found.
@@ -297,9 +301,10 @@ impl Runner {
 
     fn reload(&mut self, load: &dyn Fn(&Path) -> Result<Config, String>) {
         match load(&self.config_path) {
-            Ok(config) if config == *self.service.config() => self.service.reload_identity(),
+            Ok(config) if config == self.read => self.service.reload_identity(),
             Ok(config) => {
                 info!("the configuration has changed");
+                self.read = config.clone();
                 self.service.reconfigure(config);
                 self.watch = watch(self.service.config(), &self.config_path);
             }

@@ -78,7 +78,7 @@ fn any(chance: &mut Chance, last: Option<&Action>) -> Event {
         _ => ExchangeId(u32::try_from(chance.below(50)).unwrap_or(0)),
     };
     let failure = failure(chance);
-    match chance.below(49) {
+    match chance.below(50) {
         0 | 1 => Event::Started {
             current: chance.percent(50).then(|| set(chance)),
             proven: chance.percent(50),
@@ -113,6 +113,7 @@ fn any(chance: &mut Chance, last: Option<&Action>) -> Event {
             is_on_trial: chance.percent(60),
             has_former: chance.percent(60),
         },
+        49 => Event::CupsRenamed,
         41 if chance.percent(10) => Event::Stopping,
         _ => Event::DeadlinePassed,
     }

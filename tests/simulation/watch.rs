@@ -109,7 +109,7 @@ impl Watched {
             }
             Event::IdentityUnusable { .. } => self.lose_identity(),
             Event::IdentityLoadFailed { .. } if !self.identity => self.lose_identity(),
-            Event::RefreshRequested { by: By::Operator } => self.waived = true,
+            Event::CupsRenamed | Event::RefreshRequested { by: By::Operator } => self.waived = true,
             Event::DeadlinePassed => {
                 if self
                     .in_flight
