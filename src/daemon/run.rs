@@ -172,7 +172,9 @@ impl Runner {
         fds.push(readable(signals.hangup.as_fd()));
         fds.push(readable(wake.as_fd()));
         let sockets_at = fds.len();
-        if let Some(sockets) = &self.sockets {
+        let open = self.sockets.as_ref();
+        let open = open.filter(|sockets| sockets.paused_until().is_none());
+        if let Some(sockets) = open {
             fds.push(readable(sockets.status.as_fd()));
             fds.push(readable(sockets.control.as_fd()));
         }
@@ -196,8 +198,8 @@ impl Runner {
             stop: is_ready(0),
             hangup: is_ready(1),
             worker: is_ready(2),
-            status: self.sockets.is_some() && is_ready(sockets_at),
-            control: self.sockets.is_some() && is_ready(sockets_at.saturating_add(1)),
+            status: open.is_some() && is_ready(sockets_at),
+            control: open.is_some() && is_ready(sockets_at.saturating_add(1)),
             files: self.watch.is_some() && is_ready(watch_at),
             network: self.network.is_some() && is_ready(network_at),
         }
@@ -214,8 +216,10 @@ impl Runner {
         let textfile = self.textfile.look_again_at();
         let link = self.linking.as_ref().and_then(Linking::deadline);
         let link = link.map(|deadline| deadline.at.since_boot());
+        let sockets = self.sockets.as_ref().and_then(Sockets::paused_until);
         let due = [
             machine,
+            sockets,
             link,
             self.reload_at,
             self.alive_at,
