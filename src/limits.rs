@@ -107,7 +107,7 @@ pub const HANDOVER_RETRY_LONGEST: Duration = Duration::from_secs(15 * 60);
 /// How long a log line waits for a reader before it is lost, milliseconds.
 pub const LOG_PATIENCE_MS: u16 = 100;
 
-/// Octets of a log line: what a pipe that takes anything takes whole (PIPE_BUF).
+/// Octets of a log line: what a pipe that takes anything takes whole (`PIPE_BUF`).
 pub const LOG_LINE_OCTETS_MAX: usize = 4096;
 
 /// How long the sockets are left alone when the system has no descriptor for a client.

@@ -4,7 +4,6 @@
 #![cfg(feature = "daemon")]
 #![expect(
     clippy::disallowed_methods,
-    clippy::unwrap_used,
     reason = "a test makes files, and ends when it cannot"
 )]
 

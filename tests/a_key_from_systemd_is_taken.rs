@@ -2,11 +2,6 @@
 //! in systemd's folder that is nobody else's business, anywhere else it is.
 
 #![cfg(feature = "daemon")]
-#![expect(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "a test plants files, and ends when it cannot"
-)]
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

@@ -4,7 +4,6 @@
 #![cfg(feature = "daemon")]
 #![expect(
     clippy::disallowed_methods,
-    clippy::unwrap_used,
     reason = "a test looks at files, and ends when it cannot"
 )]
 

@@ -20,6 +20,9 @@ const FILE: &str = "update/update.bin";
 /// The same while the program runs that was given it.
 const RUNNING: &str = "running.bin";
 
+/// The two coordinates of a P-256 point.
+const KEY_OCTETS: usize = 64;
+
 /// Why an update is not there.
 #[derive(Debug)]
 pub enum SinkError {
@@ -130,6 +133,22 @@ fn create(data_dir: &Path) -> io::Result<Unverified> {
     })
 }
 
+/// Whether these octets are a key that an update can be verified by.
+#[must_use]
+pub fn is_key(octets: &[u8]) -> bool {
+    octets.len() == KEY_OCTETS && is_point(octets)
+}
+
+#[cfg(feature = "updates")]
+fn is_point(octets: &[u8]) -> bool {
+    p256::ecdsa::VerifyingKey::from_sec1_bytes(&[&[4_u8][..], octets].concat()).is_ok()
+}
+
+#[cfg(not(feature = "updates"))]
+const fn is_point(_: &[u8]) -> bool {
+    true
+}
+
 #[cfg(feature = "updates")]
 struct Hash(sha2::Sha512);
 
@@ -186,6 +205,8 @@ impl Hash {
 
 #[cfg(test)]
 mod tests {
+    use crate::store::durable::read_bounded;
+
     use super::{File, OpenOptions, Path, PathBuf, Sink, Unverified, fs, io, set_aside};
 
     #[test]
@@ -210,8 +231,8 @@ mod tests {
         let running = set_aside(&first).unwrap();
         let second = kept(&folder, b"second");
         assert_ne!(running, second);
-        assert_eq!(fs::read(&running).unwrap(), b"first");
-        assert_eq!(fs::read(&second).unwrap(), b"second");
+        assert_eq!(read_bounded(&running, 10).unwrap(), b"first");
+        assert_eq!(read_bounded(&second, 10).unwrap(), b"second");
         fs::remove_dir_all(folder).unwrap();
     }
 
