@@ -1,5 +1,7 @@
 //! Named checks an operator runs before calling anybody. Offline: no packet is sent.
 
+mod files;
+
 use core::fmt;
 use std::path::Path;
 
@@ -9,7 +11,7 @@ use crate::agent::failure::Class;
 use crate::config::Config;
 use crate::daemon::standing;
 use crate::report::chain;
-use crate::store::{Store, StoreError, station};
+use crate::store::{Store, StoreError};
 
 /// How one check ended. The order is from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,7 +107,9 @@ pub fn offline(config: &Config) -> Vec<Finding> {
     findings.extend(pins(config));
     findings.extend(identity(config));
     findings.push(data_dir(config));
-    findings.extend(station_home(config));
+    findings.extend(files::station_home(config));
+    findings.extend(files::signature_keys(config));
+    findings.extend(files::update_command(config));
     findings
 }
 
@@ -213,21 +217,4 @@ fn data_dir(config: &Config) -> Finding {
 /// The service makes the last part of the path itself, never more.
 fn is_made_at_first_start(data_dir: &Path) -> bool {
     data_dir.symlink_metadata().is_err() && data_dir.parent().is_some_and(Path::is_dir)
-}
-
-fn station_home(config: &Config) -> Vec<Finding> {
-    let Some(home) = &config.lns.station_home else {
-        let text = "lns.station_home is not set: credentials are kept and given to nobody";
-        return vec![Finding::of("station_home", Verdict::Skipped, text)];
-    };
-    let warnings = station::warnings(home);
-    if warnings.is_empty() {
-        return vec![Finding::of(
-            "station_home",
-            Verdict::Ok,
-            home.display().to_string(),
-        )];
-    }
-    let finding = |text| Finding::of("station_home", Verdict::Warning, text);
-    warnings.into_iter().map(finding).collect()
 }

@@ -125,6 +125,21 @@ pub const RELAY_RETRY_S: u32 = 10;
 /// Soonest rewrite of the file of metrics: as often as a scraper looks.
 pub const TEXTFILE_PAUSE: Duration = Duration::from_secs(15);
 
+/// A set that could not be handed over to station is tried again after this, ...
+pub const HANDOVER_RETRY_FIRST: Duration = Duration::from_secs(60);
+
+/// ... doubling up to this: nothing tells us when somebody has mended the folder.
+pub const HANDOVER_RETRY_LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// How long a log line waits for a reader before it is lost, milliseconds.
+pub const LOG_PATIENCE_MS: u16 = 100;
+
+/// Octets of a log line: what a pipe that takes anything takes whole (`PIPE_BUF`).
+pub const LOG_LINE_OCTETS_MAX: usize = 4096;
+
+/// How long the sockets are left alone when the system has no descriptor for a client.
+pub const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Octets of one datagram of the kernel's news: what it puts into one at most.
 pub const NETLINK_OCTETS_MAX: usize = 8 * 1024;
 

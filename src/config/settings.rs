@@ -50,7 +50,7 @@ pub const SETTINGS: &[Setting] = &[
         "runtime_dir",
         Kind::Path,
         "\"/run/mtls-agent\"",
-        "Sockets live here; lost at reboot.",
+        "Sockets and the waits after refusals; lost at reboot.",
     ),
     usual(
         "eui",

@@ -33,6 +33,8 @@ pub(super) struct Gateway<'a> {
     linking: Option<Linking>,
     updating: Updating,
     config_path: PathBuf,
+    /// As the file says; of what is in force some changes at a start only.
+    read: Config,
     load: &'a Load<'a>,
 }
 
@@ -49,8 +51,9 @@ impl<'a> Gateway<'a> {
         let wake_holder = wake.try_clone().map_err(|error| error.to_string())?;
         let worker = Worker::start(Some(wake)).map_err(|error| error.to_string())?;
         let is_boot = clock::since_boot() < BOOT_RECENT;
+        let read = config.clone();
         let service =
-            Service::start(config, worker, seed(), is_boot).map_err(|error| chain(&error))?;
+            Service::start(config, worker, seed(), is_boot, true).map_err(|error| chain(&error))?;
         let settings = compose::settings(service.config());
         let linking = holders::make(service.config(), wake_holder)?
             .map(|holder| Linking::new(settings, seed(), holder));
@@ -59,6 +62,7 @@ impl<'a> Gateway<'a> {
             linking,
             updating: Updating::default(),
             config_path: config_path.to_owned(),
+            read,
             load,
         })
     }
@@ -123,7 +127,9 @@ impl Duty for Gateway<'_> {
             self.updating
                 .start(&self.service.config().cups.update_command, &update);
         }
+        self.service.export_again(now);
         self.updating.look(now);
+        self.service.remember();
     }
 
     fn due_at(&self) -> Option<Duration> {
@@ -131,7 +137,8 @@ impl Duty for Gateway<'_> {
         let machine = machine.map(|deadline| deadline.at.since_boot());
         let link = self.linking.as_ref().and_then(Linking::deadline);
         let link = link.map(|deadline| deadline.at.since_boot());
-        [machine, link, self.updating.look_again_at()]
+        let export = self.service.export_again_at();
+        [machine, link, export, self.updating.look_again_at()]
             .into_iter()
             .flatten()
             .min()
@@ -152,9 +159,10 @@ impl Duty for Gateway<'_> {
 
     fn reload(&mut self) -> bool {
         match (self.load)(&self.config_path) {
-            Ok(config) if config == *self.service.config() => self.service.reload_identity(),
+            Ok(config) if config == self.read => self.service.reload_identity(),
             Ok(config) => {
                 info!("the configuration has changed");
+                self.read = config.clone();
                 let mode = config.lns.mode.clone();
                 if self.service.reconfigure(config) {
                     self.reconfigure_link(mode);

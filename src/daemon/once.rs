@@ -109,7 +109,7 @@ pub fn run(config: Config) -> Outcome {
         Err(error) => return storage(format!("no thread can be started: {error}")),
     };
     // Nothing of one cycle depends on chance.
-    let mut service = match Service::start(config, worker, 1, false) {
+    let mut service = match Service::start(config, worker, 1, false, false) {
         Ok(service) => service,
         Err(error) => return storage(chain(&error)),
     };

@@ -137,7 +137,9 @@ impl<D: Duty> Runner<D> {
         fds.push(readable(signals.hangup.as_fd()));
         fds.push(readable(wake.as_fd()));
         let sockets_at = fds.len();
-        if let Some(sockets) = &self.sockets {
+        let open = self.sockets.as_ref();
+        let open = open.filter(|sockets| sockets.paused_until().is_none());
+        if let Some(sockets) = open {
             fds.push(readable(sockets.status.as_fd()));
             fds.push(readable(sockets.control.as_fd()));
         }
@@ -161,8 +163,8 @@ impl<D: Duty> Runner<D> {
             stop: is_ready(0),
             hangup: is_ready(1),
             wake: is_ready(2),
-            status: self.sockets.is_some() && is_ready(sockets_at),
-            control: self.sockets.is_some() && is_ready(sockets_at.saturating_add(1)),
+            status: open.is_some() && is_ready(sockets_at),
+            control: open.is_some() && is_ready(sockets_at.saturating_add(1)),
             files: self.watch.is_some() && is_ready(watch_at),
             network: self.network.is_some() && is_ready(network_at),
         }
@@ -173,6 +175,7 @@ impl<D: Duty> Runner<D> {
         let network = self.network.as_ref().and_then(Network::due_at);
         let due = [
             self.duty.due_at(),
+            self.sockets.as_ref().and_then(Sockets::paused_until),
             self.reload_at,
             self.alive_at,
             self.textfile.look_again_at(),

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use tracing::{error, info, warn};
 
 use super::clock;
+use super::update::set_aside;
 
 /// How often a running program is looked at. Only while one runs.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -83,7 +84,7 @@ impl Updating {
 fn spawn(program: &str, arguments: &[String], update: &Path) -> io::Result<Child> {
     Command::new(program)
         .args(arguments)
-        .arg(update)
+        .arg(set_aside(update)?)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()

@@ -52,11 +52,17 @@ pub struct Identity {
 }
 
 /// Loads certificate and key and checks everything that can be checked offline.
-/// `now_s` is the effective time in seconds since 1970.
-pub fn load(certificate: &Path, key_path: &Path, now_s: u64) -> Result<Identity, IdentityError> {
+/// `now_s` is the effective time in seconds since 1970; `credentials` is the folder in which
+/// systemd puts what `LoadCredential=` names, if there is one.
+pub fn load(
+    certificate: &Path,
+    key_path: &Path,
+    credentials: Option<&Path>,
+    now_s: u64,
+) -> Result<Identity, IdentityError> {
     let certificate_octets = source::read_certificate(certificate)?;
     let chain = chain(&certificate_octets, certificate)?;
-    let key_octets = source::read_key(key_path)?;
+    let key_octets = source::read_key(key_path, credentials)?;
     let key_failure = |fault| IdentityError {
         path: key_path.to_owned(),
         fault,
