@@ -23,10 +23,10 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tungstenite::{Message, WebSocket};
 
-const ROUNDS: usize = 7;
-const PINGS: usize = 2000;
+const ROUNDS: usize = 15;
+const PINGS: usize = 1000;
 const HELD: usize = 500;
-const MEGABYTES: u64 = 48;
+const MEGABYTES: u64 = 12;
 
 /// One way to the LNS.
 struct Way {
@@ -35,7 +35,9 @@ struct Way {
     pid: u32,
     /// Nanoseconds of each ping of each round, sorted.
     rounds: Vec<Vec<u128>>,
-    cpu_ms: f64,
+    /// Milliseconds of CPU for a MB, and microseconds for a ping, of each round.
+    megabyte_ms: Vec<f64>,
+    ping_us: Vec<f64>,
     held_kb: f64,
 }
 
@@ -72,13 +74,16 @@ fn main() {
         for place in 0..ways.len() {
             let way = &mut ways[(place + round) % 3];
             let mut socket = way.open();
+            let before = cpu_ns(way.pid);
             let times = ping(&mut socket);
+            way.ping_us
+                .push(us(u128::from(cpu_ns(way.pid) - before) / PINGS as u128));
             way.rounds.push(times);
+            let spent = cpu_per_mb(way);
+            way.megabyte_ms.push(spent);
         }
     }
     for way in &mut ways {
-        let per_mb = (0..3).map(|_| cpu_per_mb(way)).fold(f64::MAX, f64::min);
-        way.cpu_ms = per_mb;
         way.held_kb = held(way);
     }
     report(&ways, &straight);
@@ -91,27 +96,31 @@ fn report(ways: &[Way; 3], straight: &[Vec<u128>]) {
         us(base.0),
         us(base.1)
     );
-    println!("way       ping min  p50   added min  added p50   CPU ms/MB   anon kB/connection");
+    println!(
+        "way       ping min  p50   added min  added p50   CPU us/ping  CPU ms/MB   anon kB/connection"
+    );
     for way in ways {
         println!(
-            "{:8}  {:7.1} {:6.1}   {:7.1}   {:7.1}     {:7.2}     {:7.2}",
+            "{:8}  {:7.1} {:6.1}   {:7.1}   {:7.1}     {:7.1}     {:7.2}     {:7.2}",
             way.name,
             us(least(&way.rounds)),
             us(median(&way.rounds)),
             us(least(&way.rounds)) - us(base.0),
             us(median(&way.rounds)) - us(base.1),
-            way.cpu_ms,
+            middle(&way.ping_us),
+            middle(&way.megabyte_ms),
             way.held_kb
         );
     }
     let [relay, peers @ ..] = ways;
     for peer in peers {
         println!(
-            "relay / {}: ping min {:.2}, p50 {:.2}, CPU for a MB {:.2}, memory of a connection {:.2}",
+            "relay / {}: ping min {:.2}, p50 {:.2}, CPU for a ping {}, for a MB {}, memory of a connection {:.2}",
             peer.name,
             us(least(&relay.rounds)) / us(least(&peer.rounds)),
             us(median(&relay.rounds)) / us(median(&peer.rounds)),
-            relay.cpu_ms / peer.cpu_ms,
+            ratio(&relay.ping_us, &peer.ping_us),
+            ratio(&relay.megabyte_ms, &peer.megabyte_ms),
             relay.held_kb / peer.held_kb
         );
     }
@@ -130,7 +139,8 @@ const fn way(name: &'static str, address: String, pid: u32) -> Way {
         address,
         pid,
         rounds: Vec::new(),
-        cpu_ms: 0.0,
+        megabyte_ms: Vec::new(),
+        ping_us: Vec::new(),
         held_kb: 0.0,
     }
 }
@@ -269,6 +279,28 @@ fn least(rounds: &[Vec<u128>]) -> u128 {
         .copied()
         .min()
         .unwrap()
+}
+
+/// The median of the rounds.
+fn middle(rounds: &[f64]) -> f64 {
+    let mut sorted = rounds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+/// The median and the quartiles of the ratios of each round: what else the machine did in it,
+/// it did to both.
+fn ratio(own: &[f64], others: &[f64]) -> String {
+    let pairs = own.iter().zip(others);
+    let mut ratios: Vec<f64> = pairs.map(|(own, other)| own / other).collect();
+    ratios.sort_by(f64::total_cmp);
+    let quarter = ratios.len() / 4;
+    let high = ratios[ratios.len() - 1 - quarter];
+    format!(
+        "{:.2} ({:.2} to {high:.2})",
+        middle(&ratios),
+        ratios[quarter]
+    )
 }
 
 /// The median of the quietest round.

@@ -1,15 +1,20 @@
 //! Named checks an operator runs before calling anybody. Offline: no packet is sent.
 
+mod files;
+#[cfg(feature = "mender")]
+mod mender;
+
 use core::fmt;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::agent::failure::Class;
-use crate::config::Config;
+use crate::config::{Config, Setup};
 use crate::daemon::standing;
 use crate::report::chain;
-use crate::store::{Store, StoreError, station};
+use crate::store::{Store, StoreError};
+use crate::wire::pin::Pin;
 
 /// How one check ended. The order is from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,14 +103,30 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Runs every check that needs no network.
+/// Runs every check that needs no network. Nothing is written either.
 #[must_use]
-pub fn offline(config: &Config) -> Vec<Finding> {
+pub fn offline(setup: &Setup) -> Vec<Finding> {
+    match setup {
+        Setup::Cups(config) => gateway(config),
+        #[cfg(feature = "mender")]
+        Setup::Mender(config) => mender::findings(config),
+        #[cfg(not(feature = "mender"))]
+        Setup::Mender(_) => {
+            vec![Finding::no_configuration(
+                "this build has no Mender service".to_owned(),
+            )]
+        }
+    }
+}
+
+fn gateway(config: &Config) -> Vec<Finding> {
     let mut findings = vec![Finding::of("configuration", Verdict::Ok, "is valid")];
-    findings.extend(pins(config));
+    findings.extend(pins(&config.server_pins));
     findings.extend(identity(config));
     findings.push(data_dir(config));
-    findings.extend(station_home(config));
+    findings.extend(files::station_home(config));
+    findings.extend(files::signature_keys(config));
+    findings.extend(files::update_command(&config.cups.update_command));
     findings
 }
 
@@ -124,8 +145,8 @@ pub fn exit_code(findings: &[Finding]) -> u8 {
 }
 
 /// A server that must change its only pinned key locks every device out.
-fn pins(config: &Config) -> Option<Finding> {
-    (config.server_pins.len() == 1).then(|| Finding {
+fn pins(pins: &[Pin]) -> Option<Finding> {
+    (pins.len() == 1).then(|| Finding {
         code: Some("pin_alone"),
         hint: Some("add the pin of a key that is kept in reserve"),
         ..Finding::of(
@@ -148,22 +169,7 @@ fn identity(config: &Config) -> Vec<Finding> {
                 standing.identity.eui, facts.key
             );
             let mut findings = vec![Finding::of("identity", Verdict::Ok, text)];
-            findings.push(if standing.time.is_sane() {
-                Finding::of(
-                    "clock",
-                    Verdict::Ok,
-                    "is not behind what this device has seen",
-                )
-            } else {
-                Finding {
-                    hint: Some("set the clock by NTP or GPS; the agent goes on meanwhile"),
-                    ..Finding::of(
-                        "clock",
-                        Verdict::Warning,
-                        "is behind what this device has seen",
-                    )
-                }
-            });
+            findings.push(clock_finding(standing.time.is_sane()));
             findings.extend(warnings.into_iter().map(|warning| Finding {
                 code: Some(warning.code),
                 ..Finding::of("identity", Verdict::Warning, warning.text)
@@ -183,6 +189,18 @@ fn identity(config: &Config) -> Vec<Finding> {
                 ..Finding::of(id, Verdict::Failed, failure.message)
             }]
         }
+    }
+}
+
+fn clock_finding(is_sane: bool) -> Finding {
+    if is_sane {
+        let text = "is not behind what this device has seen";
+        return Finding::of("clock", Verdict::Ok, text);
+    }
+    let text = "is behind what this device has seen";
+    Finding {
+        hint: Some("set the clock by NTP or GPS; the agent goes on meanwhile"),
+        ..Finding::of("clock", Verdict::Warning, text)
     }
 }
 
@@ -213,21 +231,4 @@ fn data_dir(config: &Config) -> Finding {
 /// The service makes the last part of the path itself, never more.
 fn is_made_at_first_start(data_dir: &Path) -> bool {
     data_dir.symlink_metadata().is_err() && data_dir.parent().is_some_and(Path::is_dir)
-}
-
-fn station_home(config: &Config) -> Vec<Finding> {
-    let Some(home) = &config.lns.station_home else {
-        let text = "lns.station_home is not set: credentials are kept and given to nobody";
-        return vec![Finding::of("station_home", Verdict::Skipped, text)];
-    };
-    let warnings = station::warnings(home);
-    if warnings.is_empty() {
-        return vec![Finding::of(
-            "station_home",
-            Verdict::Ok,
-            home.display().to_string(),
-        )];
-    }
-    let finding = |text| Finding::of("station_home", Verdict::Warning, text);
-    warnings.into_iter().map(finding).collect()
 }

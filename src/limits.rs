@@ -93,6 +93,29 @@ pub const RELAY_GOODBYE: Duration = Duration::from_secs(5);
 /// How long one direction may stay silent when the other has ended.
 pub const RELAY_HALF_OPEN: Duration = Duration::from_secs(60);
 
+/// Clients let in, or sent away, before the others get their turn.
+pub const RELAY_ACCEPTS_A_ROUND: usize = 64;
+
+/// Descriptors that clients of the relay leave to the agent itself: it has to reach CUPS and
+/// the LNS whatever they do.
+pub const RELAY_FILES_KEPT: u64 = 64;
+
+/// Clients served at a time however few descriptors there are.
+pub const RELAY_CLIENTS_MIN: usize = 4;
+
+/// Times a client is listened to before others get their turn.
+pub const RELAY_READS_A_TURN: usize = 16;
+
+/// Messages other than the question that a client of discovery may send.
+pub const RELAY_CHATTER_MAX: usize = 16;
+
+/// Octets of one `Sec-WebSocket-*` line that is passed on to the LNS.
+pub const RELAY_LINE_OCTETS_MAX: usize = 256;
+
+/// How long what was sent to the LNS may stay without acknowledgement, milliseconds: as long
+/// as a silent way takes to be noticed.
+pub const RELAY_UNACKNOWLEDGED_MS_MAX: u32 = 120_000;
+
 /// How long no client is taken when descriptors have run out.
 pub const RELAY_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -101,6 +124,21 @@ pub const RELAY_RETRY_S: u32 = 10;
 
 /// Soonest rewrite of the file of metrics: as often as a scraper looks.
 pub const TEXTFILE_PAUSE: Duration = Duration::from_secs(15);
+
+/// A set that could not be handed over to station is tried again after this, ...
+pub const HANDOVER_RETRY_FIRST: Duration = Duration::from_secs(60);
+
+/// ... doubling up to this: nothing tells us when somebody has mended the folder.
+pub const HANDOVER_RETRY_LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// How long a log line waits for a reader before it is lost, milliseconds.
+pub const LOG_PATIENCE_MS: u16 = 100;
+
+/// Octets of a log line: what a pipe that takes anything takes whole (`PIPE_BUF`).
+pub const LOG_LINE_OCTETS_MAX: usize = 4096;
+
+/// How long the sockets are left alone when the system has no descriptor for a client.
+pub const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Octets of one datagram of the kernel's news: what it puts into one at most.
 pub const NETLINK_OCTETS_MAX: usize = 8 * 1024;

@@ -5,12 +5,17 @@
 //! subscriber from a library: `docs/decisions/0006-size.md`.
 
 use core::fmt::{self, Write as _};
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::io::{IsTerminal, Write as _};
+use std::os::fd::AsFd as _;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::limits::{LOG_LINE_OCTETS_MAX, LOG_PATIENCE_MS};
 
 /// Starts logging at a level: error, warn, info or debug. Later calls change nothing.
 pub fn start(level: &str) {
@@ -77,9 +82,44 @@ impl Subscriber for Lines {
 }
 
 /// In one write, so that lines of several threads or processes do not mix. Nobody is left to
-/// be told when it fails.
+/// be told when it fails; when nobody reads, the agent goes on and counts what is lost.
 fn to_standard_error(line: &str) {
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    static LOST: AtomicU32 = AtomicU32::new(0);
+    let lost = LOST.load(Ordering::Relaxed);
+    // Whoever did not read the last line is not waited for again.
+    let patience = if lost == 0 { LOG_PATIENCE_MS } else { 0 };
+    if !takes_a_line(patience) {
+        LOST.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    let mut out = std::io::stderr().lock();
+    if lost > 0 {
+        LOST.fetch_sub(lost, Ordering::Relaxed);
+        let _ = writeln!(
+            out,
+            "<4>warning: {lost} lines of this log were lost, nobody read them"
+        );
+    }
+    let _ = out.write_all(bounded(line).as_bytes());
+}
+
+/// Whether a line can be written without waiting for a reader any longer than this.
+fn takes_a_line(patience_ms: u16) -> bool {
+    let out = std::io::stderr();
+    let mut fds = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
+    // An error is for the write to meet.
+    poll(&mut fds, PollTimeout::from(patience_ms)) != Ok(0)
+}
+
+/// What a pipe takes at once, if it takes anything.
+fn bounded(line: &str) -> String {
+    if line.len() <= LOG_LINE_OCTETS_MAX {
+        return line.to_owned();
+    }
+    let end = LOG_LINE_OCTETS_MAX.saturating_sub(4);
+    let end = (0..=end).rev().find(|&at| line.is_char_boundary(at));
+    let head = line.get(..end.unwrap_or_default()).unwrap_or_default();
+    format!("{head}...\n")
 }
 
 #[derive(Default)]
@@ -216,6 +256,14 @@ mod tests {
                 "<6>said a  <3>error: forged [2J   [text=a  <3>error: forged [2J  ] [debugged=\"\\n\"]\n"
             ]
         );
+    }
+
+    #[test]
+    fn a_line_too_long_for_a_pipe_is_cut_between_characters() {
+        assert_eq!(super::bounded("short\n"), "short\n");
+        let cut = super::bounded(&format!("{}\n", "\u{e9}".repeat(5000)));
+        assert!(cut.len() <= super::LOG_LINE_OCTETS_MAX, "{}", cut.len());
+        assert!(cut.ends_with("\u{e9}...\n"));
     }
 
     #[test]

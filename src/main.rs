@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use mtls_agent::check::{self, Finding};
 use mtls_agent::cli::{self, Command, Invocation};
-use mtls_agent::config::{self, Config};
+use mtls_agent::config::{self, ConfigError, Setup};
 use mtls_agent::daemon::{commission, once, run, show, sockets};
 use mtls_agent::limits::CONFIG_OCTETS_MAX;
 use mtls_agent::log;
@@ -51,34 +51,46 @@ fn carry_out(invocation: &Invocation) -> u8 {
     }
 }
 
-fn load(path: &Path) -> Result<Config, String> {
-    let limit = usize::try_from(CONFIG_OCTETS_MAX).unwrap_or(usize::MAX);
-    let octets = read_bounded(path, limit)
-        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    let text = String::from_utf8(octets).map_err(|_| format!("{} is not text", path.display()))?;
+fn load(path: &Path) -> Result<Setup, String> {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let base = absolute.parent().unwrap_or(Path::new("/"));
-    Config::parse(&text, base).map_err(|error| format!("{}: {error}", path.display()))
+    let shown = |error: ConfigError| format!("{}: {error}", path.display());
+    Setup::read(&absolute, &text_of).map_err(shown)
+}
+
+/// The text of a configuration file, if there is such a file.
+fn text_of(path: &Path) -> Result<Option<String>, ConfigError> {
+    let limit = usize::try_from(CONFIG_OCTETS_MAX).unwrap_or(usize::MAX);
+    let octets = match read_bounded(path, limit) {
+        Ok(octets) => octets,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let what = format!("{} cannot be read: {error}", path.display());
+            return Err(ConfigError::new("", what));
+        }
+    };
+    let text = String::from_utf8(octets)
+        .map_err(|_| ConfigError::new("", format!("{} is not text", path.display())))?;
+    Ok(Some(text))
 }
 
 fn running(invocation: &Invocation) -> u8 {
     let path = invocation.config_path();
-    let config = match load(path) {
-        Ok(config) => config,
+    let setup = match load(path) {
+        Ok(setup) => setup,
         Err(why) => {
             complain(&why);
             return CONFIGURATION;
         }
     };
-    log::start(&config.log_level);
-    run::run(config, path, &load).map_or_else(fail, |()| 0)
+    log::start(setup.log_level());
+    run::run(setup, path, &load).map_or_else(fail, |()| 0)
 }
 
 fn one_cycle(invocation: &Invocation) -> u8 {
     let outcome = match load(invocation.config_path()) {
-        Ok(config) => {
-            log::start(&config.log_level);
-            once::run(config)
+        Ok(setup) => {
+            log::start(setup.log_level());
+            once::run(setup)
         }
         Err(why) => once::Outcome::wrong_configuration(why),
     };
@@ -95,7 +107,7 @@ fn one_cycle(invocation: &Invocation) -> u8 {
 
 fn checked(invocation: &Invocation) -> u8 {
     let findings = match load(invocation.config_path()) {
-        Ok(config) => check::offline(&config),
+        Ok(setup) => check::offline(&setup),
         Err(why) => vec![Finding::no_configuration(why)],
     };
     if invocation.is_json {

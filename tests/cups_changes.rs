@@ -109,7 +109,13 @@ fn a_new_server_that_does_not_answer_is_not_moved_to() {
             (Some(1), "failed", "network"),
             "{run:?}"
         );
-        scene.assert_stays_with_old();
+        // The offer is kept and proved on; the old server is the one that is asked.
+        let (old, _) = scene.counts();
+        scene.old.no_change();
+        let run = scene.gateway.once();
+        assert_eq!(run.verdict().2, "network", "{run:?}");
+        assert_eq!(scene.counts(), (old + 1, 0));
+        scene.assert_identity_untouched();
     }
 }
 

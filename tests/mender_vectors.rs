@@ -194,7 +194,7 @@ fn a_p521_key_is_named_as_one_that_cannot_be_used() {
         bench.openssl(&[&arguments[..], &["-out", path.to_str().unwrap()]].concat());
         let fault = Signer::from_pem(&fs::read(&path).unwrap()).unwrap_err();
         assert_eq!(fault, Fault::KeyUnsupported(KeyKind::P521), "{name}");
-        let error = Signer::load(&path).unwrap_err();
+        let error = Signer::load(&path, None).unwrap_err();
         assert_eq!(error.code(), "key_unsupported");
     }
 }
@@ -220,7 +220,7 @@ fn a_certificate_belongs_to_its_own_key_alone() {
             ..Order::default()
         });
     }
-    let signer = Signer::load(&bench.path("a.key")).unwrap();
+    let signer = Signer::load(&bench.path("a.key"), None).unwrap();
     for (name, expected) in [("a", true), ("b", false), ("c", false)] {
         let der = bench.path(&format!("{name}.der"));
         let pem = bench.path(&format!("{name}.pem"));

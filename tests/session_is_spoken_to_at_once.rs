@@ -75,7 +75,7 @@ fn open(stand: &mut Stand, lns: SocketAddr) -> ExchangeId {
 fn ended(stand: &mut Stand) -> Failure {
     match stand.told() {
         Held::Closed { failure, .. } | Held::Failed { failure, .. } => failure,
-        Held::Connected { .. } => panic!("a link"),
+        Held::Connected { .. } | Held::Resumed { .. } => panic!("a link"),
     }
 }
 

@@ -12,8 +12,12 @@
 
 #[path = "simulation/chance.rs"]
 mod chance;
+#[path = "simulation/moves.rs"]
+mod moves;
 #[path = "simulation/noise.rs"]
 mod noise;
+#[path = "simulation/tally.rs"]
+mod tally;
 #[path = "simulation/watch.rs"]
 mod watch;
 #[path = "simulation/world.rs"]
@@ -33,7 +37,7 @@ fn no_order_of_events_breaks_an_invariant() {
 
 #[test]
 fn no_world_of_faults_loses_the_last_proven_set_and_a_calm_one_always_rotates() {
-    let mut sum = world::Tally::default();
+    let mut sum = tally::Tally::default();
     for seed in seeds(WORLD_SEEDS) {
         sum.add(&world::run(seed, WORLD_STEPS));
     }
@@ -43,6 +47,7 @@ fn no_world_of_faults_loses_the_last_proven_set_and_a_calm_one_always_rotates() 
         assert!(sum.rotated > 1_000 && sum.confirmed > 500, "{sum:?}");
         assert!(sum.refused > 500 && sum.rolled_back > 20, "{sum:?}");
         assert!(sum.delayed > 100 && sum.restarts > 500, "{sum:?}");
+        assert!(sum.former > 50, "{sum:?}");
         assert!(sum.steps >= u64::from(WORLD_STEPS) * WORLD_SEEDS, "{sum:?}");
     }
 }

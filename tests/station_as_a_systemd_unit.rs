@@ -11,98 +11,43 @@
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support {
     pub(crate) mod station;
+    pub(crate) mod systemctl;
 }
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mtls_lab::device::Service;
 use serde_json::json;
 use support::station::Scene;
-
-/// Starts the station's script and remembers how it ended, as far as the agent asks.
-const SYSTEMCTL: &str = r#"#!/bin/sh
-cd "$(dirname "$0")" || exit 1
-echo "$*" >> calls
-pid=$(cat pid 2>/dev/null)
-case $1 in
-start)
-    rm -f code
-    sh -c './station & echo $! > pid; wait $!; echo $? > code' >/dev/null 2>&1 &
-    until [ -s pid ] && [ "$(cat pid)" != "$pid" ]; do sleep 0.05; done ;;
-show)
-    if [ -n "$pid" ] && [ -d "/proc/$pid" ]; then
-        printf 'MainPID=%s\nExecMainCode=0\nExecMainStatus=0\nActiveState=active\n' "$pid"
-    elif [ -s code ] && [ "$(cat code)" -gt 128 ]; then
-        printf 'MainPID=0\nExecMainCode=2\nExecMainStatus=%s\nActiveState=failed\n' $(($(cat code) - 128))
-    elif [ -s code ]; then
-        printf 'MainPID=0\nExecMainCode=1\nExecMainStatus=%s\nActiveState=failed\n' "$(cat code)"
-    else
-        printf 'MainPID=0\nExecMainCode=0\nExecMainStatus=0\nActiveState=inactive\n'
-    fi ;;
-esac
-"#;
+use support::systemctl::{SYSTEMCTL, Systemd};
 
 struct Unit {
     scene: Scene,
-    folder: PathBuf,
+    systemd: Systemd,
 }
 
 impl Unit {
     fn new(words: &str, systemctl: &str) -> Self {
         let mut scene = Scene::new("");
-        let folder = scene.device.path("bin");
-        fs::create_dir(&folder).unwrap();
         let (home, temp) = (scene.device.path("station"), scene.device.path("temp"));
-        let program = scene.device.path("station.sh");
         let station = format!(
-            "#!/bin/sh\nexec {} -h {} -t {} {words}\n",
-            program.display(),
+            "{} -h {} -t {} {words}",
+            scene.device.path("station.sh").display(),
             home.display(),
             temp.display()
         );
-        write(&folder.join("station"), &station);
-        write(&folder.join("systemctl"), systemctl);
+        let systemd = Systemd::new(scene.device.path("bin"), systemctl, &station);
         scene.device.set("station.command", Vec::<String>::new());
         scene.device.set("station.unit", "station.service");
-        Self { scene, folder }
+        Self { scene, systemd }
     }
 
     fn serve(&self) -> Service {
         let path = std::env::var("PATH").unwrap();
-        let path = format!("{}:{path}", self.folder.display());
+        let path = format!("{}:{path}", self.systemd.folder.display());
         self.scene.device.serve_with(&[("PATH", &path)])
     }
-
-    fn pid(&self) -> Option<u64> {
-        let text = fs::read_to_string(self.folder.join("pid")).ok()?;
-        text.trim().parse().ok()
-    }
-
-    fn calls(&self) -> String {
-        fs::read_to_string(self.folder.join("calls")).unwrap_or_default()
-    }
-
-    fn kill(&self) {
-        if let Some(pid) = self.pid() {
-            let words = format!("kill -KILL {pid} 2>/dev/null");
-            drop(Command::new("sh").args(["-c", &words]).status());
-        }
-    }
-}
-
-impl Drop for Unit {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn write(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 fn is_connected(service: &Service) -> bool {
@@ -114,22 +59,24 @@ fn it_is_started_watched_and_started_again_and_outlives_the_agent() {
     let unit = Unit::new("", SYSTEMCTL);
     let mut service = unit.serve();
     service.until("watched", |service| {
-        unit.pid().is_some() && service.show("/lns/holder/pid").as_u64() == unit.pid()
+        unit.systemd.pid().is_some()
+            && service.show("/lns/holder/pid").as_u64() == unit.systemd.pid()
     });
     assert_eq!(service.count("station.service is started"), 1);
-    let first = unit.pid();
+    let first = unit.systemd.pid();
     // Not yet connected, so that this is noticed within five seconds.
-    unit.kill();
+    unit.systemd.kill();
     service.until("started again", |service| {
-        unit.pid() != first && service.show("/lns/holder/pid").as_u64() == unit.pid()
+        unit.systemd.pid() != first
+            && service.show("/lns/holder/pid").as_u64() == unit.systemd.pid()
     });
     assert_eq!(service.count("station was killed by signal 9"), 1);
     service.until("connected", is_connected);
     service.signal("TERM");
     assert_eq!(service.wait(Duration::from_secs(15)), Some(0));
-    let pid = unit.pid().unwrap();
+    let pid = unit.systemd.pid().unwrap();
     assert!(Path::new(&format!("/proc/{pid}")).exists());
-    let calls = unit.calls();
+    let calls = unit.systemd.calls();
     assert!(calls.contains("start --no-block --no-ask-password -- station.service"));
     assert!(!calls.contains("stop"), "{calls}");
 }
@@ -141,7 +88,7 @@ fn its_way_to_end_is_named_and_it_is_not_started_without_a_pause() {
     service.until("named", |service| {
         service.count("station ended with code 6 (another station is running already)") >= 3
     });
-    let starts = unit.calls().matches("start --no-block").count();
+    let starts = unit.systemd.calls().matches("start --no-block").count();
     assert!((3..=5).contains(&starts), "{starts}");
 }
 

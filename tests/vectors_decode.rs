@@ -15,7 +15,7 @@ mod support {
 
 use mtls_agent::daemon::accept;
 use mtls_agent::daemon::clock::Effective;
-use mtls_agent::daemon::update::Sink;
+use mtls_agent::daemon::update::{Sink, SinkError};
 use mtls_agent::wire::credential::{Credential, Method, crc_of_nothing};
 use mtls_agent::wire::cups::answer::{Answer, Layout, Signature};
 use mtls_agent::wire::cups::request::Request;
@@ -319,7 +319,10 @@ fn verify(data: &[u8], signature: Option<&Signature>, keys: &[Vec<u8>]) -> Resul
     }
     sink.finish(signature, keys)
         .map(drop)
-        .map_err(|error| error.code)
+        .map_err(|error| match error {
+            SinkError::Refused(error) => error.code,
+            SinkError::Storage(error) => unreachable!("nothing is stored: {error}"),
+        })
 }
 
 fn file<'a>(files: &'a Files, name: &str) -> &'a [u8] {

@@ -138,7 +138,9 @@ fn a_cups_move_to_a_server_that_does_not_answer_is_not_made() {
         );
         assert_eq!(stage.gateway.tc_files(), tc_only(&before, None));
         stage.cups.answer_next(RawAnswer::octets(vec![0; 14]));
-        assert_eq!(stage.gateway.once().verdict().1, "unchanged", "{name}");
+        // It is kept and proved on, and the server in use is the one that is asked.
+        assert_eq!(stage.gateway.once().verdict().1, "failed", "{name}");
+        assert_eq!(stage.gateway.tc_files(), tc_only(&before, None));
         assert_request(&stage, vector);
     }
 }

@@ -14,6 +14,12 @@ pub enum Action {
         /// Number of the exchange.
         id: ExchangeId,
     },
+    /// Ask the CUPS before the last move instead; answered the same. Whatever it does not
+    /// change itself leads back to it: its own address and credentials.
+    ExchangeFormer {
+        /// Number of the exchange.
+        id: ExchangeId,
+    },
     /// Make what was offered durable; answered by `Staged`, `Held` or `StoreFailed`.
     Stage {
         /// The exchange that offered it.
@@ -66,7 +72,10 @@ pub struct Actions(pub Vec<Action>);
 impl Action {
     /// Whether the worker is to talk to a server.
     pub(super) const fn is_exchange(&self) -> bool {
-        matches!(self, Self::Exchange { .. } | Self::Prove { .. })
+        matches!(
+            self,
+            Self::Exchange { .. } | Self::ExchangeFormer { .. } | Self::Prove { .. }
+        )
     }
 }
 

@@ -17,22 +17,26 @@ impl Agent {
         self.last_ask = Some(self.now);
         self.attempts = self.attempts.saturating_add(1);
         self.enter(Phase::Asking { id });
-        out.push(Action::Exchange { id });
+        out.push(if self.former.choose(self.now) {
+            Action::ExchangeFormer { id }
+        } else {
+            Action::Exchange { id }
+        });
     }
 
-    pub(super) fn ask_failed(&mut self, failure: Failure, out: &mut Actions) {
-        self.plan_retry(&failure);
-        self.conclude(Report::Failed { failure }, out);
-    }
-
-    /// CUPS wants nothing else than CURRENT: a trial that is due belongs to this cycle.
+    /// CUPS has nothing newer. A set that waits for its proof stays: some servers hand out
+    /// credentials only once. Its proof, or a trial that is due, belongs to this cycle.
     pub(super) fn unchanged(&mut self, out: &mut Actions) {
+        if self.former.is_asked {
+            return self.former_had_nothing(out);
+        }
+        self.cups_spoke();
         self.succeeded();
-        self.withdraw(None, out);
-        let trial_due = self
-            .trial
-            .as_ref()
-            .is_some_and(|trial| trial.allows(self.now));
+        if self.identity == Identity::Loaded && self.may_prove_again() {
+            return self.prove_again(out);
+        }
+        let is_due = |trial: &super::trying::Trial| trial.allows(self.now) && !trial.awaits_cups;
+        let trial_due = self.trial.as_ref().is_some_and(is_due);
         if trial_due && self.identity == Identity::Loaded {
             self.try_current(out);
         } else {
@@ -41,6 +45,7 @@ impl Agent {
     }
 
     pub(super) fn offered(&mut self, id: ExchangeId, out: &mut Actions) {
+        self.cups_spoke();
         self.enter(Phase::Staging { id });
         out.push(Action::Stage { id });
     }
@@ -50,7 +55,7 @@ impl Agent {
         if Some(set) == self.current {
             return self.unchanged(out);
         }
-        self.withdraw(Some(set), out);
+        self.withdraw(set, out);
         if self.staged.is_none() {
             self.staged = Some(Staged::new(set, self.now));
         }
@@ -62,21 +67,13 @@ impl Agent {
         self.conclude(Report::Refused { failure }, out);
     }
 
-    /// Drops the staged set that CUPS no longer offers. Not one that a failed commit may
-    /// have made CURRENT: that one is committed again instead.
-    fn withdraw(&mut self, offered: Option<SetId>, out: &mut Actions) {
-        let Some(staged) = self.staged.as_ref() else {
-            return;
-        };
-        let set = staged.set;
-        if Some(set) == offered {
-            return;
+    /// A newer set takes the place of the staged one. One that a failed commit may have made
+    /// CURRENT is not deleted.
+    fn withdraw(&mut self, offered: SetId, out: &mut Actions) {
+        if let Some(staged) = self.staged.take_if(|staged| staged.set != offered) {
+            if !staged.commit_tried {
+                self.discard(staged.set, false, out);
+            }
         }
-        if !staged.commit_tried {
-            self.discard(set, false, out);
-        } else if offered.is_none() {
-            return;
-        }
-        self.staged = None;
     }
 }

@@ -1,6 +1,7 @@
 //! Decides: what can have happened, as the machine is told of it.
 
 use super::failure::Failure;
+use super::memory::Memory;
 use super::waiting::Settings;
 
 /// One exchange with a server, by number. A late answer to an exchange that was given up
@@ -31,8 +32,15 @@ pub enum Event {
         current: Option<SetId>,
         /// Whether CURRENT is GOOD.
         proven: bool,
+        /// The set that waits for its proof since before the start.
+        staged: Option<SetId>,
         /// Whether the first contact must be spread, as after a boot of the whole fleet.
         boot_delay_wanted: bool,
+    },
+    /// What the process before this one left, in the same boot. Counts before the start only.
+    Remembered {
+        /// What [`super::Agent::memory`] gave.
+        memory: Memory,
     },
     /// The moment of [`super::Agent::deadline`] has come. Too early is harmless.
     DeadlinePassed,
@@ -118,6 +126,15 @@ pub enum Event {
         /// It does.
         is_named: bool,
     },
+    /// How the CUPS of CURRENT stands to others; alone, unless this was told.
+    CupsMoved {
+        /// It is another than GOOD's.
+        is_on_trial: bool,
+        /// There is another that may be asked: GOOD's, or the configured one.
+        has_former: bool,
+    },
+    /// The configuration names another CUPS.
+    CupsRenamed,
     /// The settings changed.
     Reconfigured {
         /// All of them.

@@ -13,7 +13,7 @@
 //!   |  |                  | Held              | Disproved                    (trial begins)
 //!   |  '--Failed--> wait  '--> wait           '--> discard, or keep and prove again
 //!   |
-//!   '--Unchanged--> wait, or when a trial is due:
+//!   '--Unchanged--> wait, or prove a set that is staged still, or when a trial is due:
 //!                   Trying --Proved--> Confirming --Confirmed--> Waiting
 //!                      '--Disproved--> wait; after three refusals: Reverting --Reverted--> Waiting
 //! ```
@@ -27,8 +27,10 @@ mod asking;
 mod event;
 pub mod evidence;
 pub mod failure;
+mod former;
 mod identity;
 pub mod link;
+pub mod memory;
 pub mod mender;
 mod moment;
 mod network;
@@ -85,6 +87,8 @@ pub struct Agent {
     ask: Deadline,
     asks: Backoff,
     hurry: network::Hurry,
+    former: former::Former,
+    remembered: memory::Memory,
     /// Whether the running cycle asked CUPS; otherwise its outcome says nothing about CUPS.
     asked: bool,
     last_ask: Option<Moment>,
@@ -145,6 +149,8 @@ impl Agent {
             },
             asks: Backoff::default(),
             hurry: network::Hurry::default(),
+            former: former::Former::default(),
+            remembered: memory::Memory::default(),
             asked: false,
             last_ask: None,
             refused_until: Moment::default(),
@@ -222,6 +228,9 @@ impl Agent {
             (_, Event::Stopping) => self.stop(out),
             (_, Event::Reconfigured { settings }) => self.reconfigured(settings),
             (_, Event::LnsNamed { is_named }) => self.is_lns_named = is_named,
+            (_, Event::CupsRenamed) => self.cups_renamed(),
+            #[rustfmt::skip]
+            (_, Event::CupsMoved { is_on_trial, has_former }) => self.cups_moved(is_on_trial, has_former),
             (_, Event::RefreshRequested { by }) => self.refresh_requested(by, out),
             (_, Event::NetworkChanged) => self.network_changed(),
             (_, Event::IdentityLoaded) => self.identity_loaded(out),
@@ -233,11 +242,13 @@ impl Agent {
                 Event::Started {
                     current,
                     proven,
+                    staged,
                     boot_delay_wanted,
                 },
             ) => {
-                self.started(current, proven, boot_delay_wanted, out);
+                self.started(current, proven, staged, boot_delay_wanted, out);
             }
+            (Phase::Starting, Event::Remembered { memory }) => self.remembered = memory,
             (Phase::Starting, _) | (_, Event::Started { .. }) => {}
 
             (_, Event::DeadlinePassed) if !self.is_due() => {}
@@ -305,7 +316,8 @@ impl Agent {
                 | Event::Committed { .. }
                 | Event::Confirmed { .. }
                 | Event::Reverted { .. }
-                | Event::Discarded { .. },
+                | Event::Discarded { .. }
+                | Event::Remembered { .. },
             ) => {}
         }
     }

@@ -35,6 +35,14 @@ impl Staged {
             commit_tried: false,
         }
     }
+
+    /// Found on the disk at a start: it is proved together with the first contact.
+    pub(super) fn at_start(set: SetId, now: Moment, first_contact: Moment) -> Self {
+        Self {
+            again: Some(first_contact),
+            ..Self::new(set, now)
+        }
+    }
 }
 
 impl Agent {
@@ -55,6 +63,13 @@ impl Agent {
         } else {
             self.commit(set, out);
         }
+    }
+
+    /// Whether a staged set waits whose proof may be tried again now.
+    pub(super) fn may_prove_again(&self) -> bool {
+        self.staged
+            .as_ref()
+            .is_some_and(|staged| staged.again.is_some() && staged.not_before <= self.now)
     }
 
     pub(super) fn prove_again(&mut self, out: &mut Actions) {
@@ -112,12 +127,17 @@ impl Agent {
         self.staged = None;
         self.proof = None;
         self.trial = None;
+        self.former.forget();
         out.push(Action::Export { set });
         self.succeeded();
         if self.good == Some(set) {
             self.conclude(Report::Rotated { set }, out);
         } else if self.settings.prove {
-            self.trial = Some(Trial::after_commit(set, self.now));
+            self.trial = Some(Trial::after_commit(
+                set,
+                self.former.is_move_on_trial,
+                self.now,
+            ));
             self.conclude(Report::Rotated { set }, out);
         } else {
             self.confirm(set, true, out);

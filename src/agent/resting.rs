@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::event::{By, SetId};
 use super::failure::{Failure, Waiting};
+use super::proving::Staged;
 use super::trying::Trial;
 use super::waiting::{Deadline, LINK_REFRESH, REFUSAL_FLOOR, Reason, Settings};
 use super::{Action, Actions, Agent, Identity, Moment, Outcome, Phase, Report};
@@ -13,15 +14,21 @@ impl Agent {
         &mut self,
         current: Option<SetId>,
         proven: bool,
+        staged: Option<SetId>,
         boot_delay_wanted: bool,
         out: &mut Actions,
     ) {
         self.current = current;
         self.good = current.filter(|_| proven);
         if !proven {
-            self.trial = current.map(|set| Trial::at_start(set, self.now));
+            let awaits_cups = self.former.is_move_on_trial;
+            self.trial = current.map(|set| Trial::at_start(set, awaits_cups, self.now));
         }
         self.ask = self.first_contact(boot_delay_wanted);
+        self.staged = staged
+            .filter(|set| Some(*set) != current)
+            .map(|set| Staged::at_start(set, self.now, self.ask.at));
+        self.recall();
         self.rest(out);
     }
 
@@ -95,8 +102,7 @@ impl Agent {
             at,
             reason: Reason::ProveAgain,
         });
-        let trial = self.trial.as_ref().map(Trial::deadline);
-        [again, trial]
+        [again, self.trial_deadline()]
             .into_iter()
             .flatten()
             .fold(
@@ -112,6 +118,7 @@ impl Agent {
         match self.next_due().reason {
             _ if self.ask.at <= self.now => self.ask_now(out),
             Reason::ProveAgain => self.prove_again(out),
+            Reason::Trial if self.is_cups_on_trial() => self.ask_now(out),
             Reason::Trial => self.try_current(out),
             _ => {}
         }
@@ -178,6 +185,16 @@ impl Agent {
         }
     }
 
+    /// What the CUPS before said counts no more.
+    pub(super) fn cups_renamed(&mut self) {
+        match self.phase {
+            Phase::Starting | Phase::Stopped | Phase::Unusable => {}
+            Phase::Waiting => self.plan_soon(),
+            // The exchange under way may still be with the one before.
+            _ => self.refresh = Some(By::Operator),
+        }
+    }
+
     pub(super) fn stop(&mut self, out: &mut Actions) {
         self.enter(Phase::Stopped);
         out.push(Action::Quit);
@@ -191,7 +208,9 @@ impl Agent {
 
     /// Nothing is wrong between CUPS and us, if it was asked at all in this cycle.
     pub(super) fn cups_answered(&mut self) {
-        if self.asked {
+        if self.asked && self.former.is_asked {
+            self.plan_retry(&self.trouble());
+        } else if self.asked {
             self.attempts = 0;
             self.asks.reset();
             self.plan_poll();
@@ -230,6 +249,9 @@ impl Agent {
             reason,
         };
         self.hurry.heed(failure, self.ask.at);
+        if let Some(trial) = self.trial.as_mut() {
+            trial.wait_for_cups(self.ask.at);
+        }
         if self.is_mended && reason == Reason::Refusal {
             self.plan_soon();
         }

@@ -1,7 +1,8 @@
 //! Decides: whether CURRENT, proved once before the commit, stays good: the trial.
 //!
 //! GOOD moves only after a second proof, at the first cycle between ten minutes and one
-//! hour after the commit. Three refusals over a quarter of an hour lead back to GOOD.
+//! hour after the commit. Three refusals over a quarter of an hour lead back to GOOD. A set
+//! with another CUPS is tried there first: see `former`.
 
 use core::time::Duration;
 
@@ -25,16 +26,19 @@ pub(super) struct Trial {
     refusals: u32,
     first_refusal: Moment,
     last_failure: Option<Failure>,
+    /// Its CUPS is a new one and has not answered yet.
+    pub(super) awaits_cups: bool,
 }
 
 impl Trial {
-    pub(super) fn after_commit(set: SetId, now: Moment) -> Self {
-        Self::new(set, now.plus(TRIAL_EARLIEST), now.plus(TRIAL_LATEST))
+    pub(super) fn after_commit(set: SetId, awaits_cups: bool, now: Moment) -> Self {
+        let earliest = now.plus(TRIAL_EARLIEST);
+        Self::new(set, awaits_cups, earliest, now.plus(TRIAL_LATEST))
     }
 
     /// When the commit was is forgotten: the first cycle may try it.
-    pub(super) fn at_start(set: SetId, now: Moment) -> Self {
-        Self::new(set, now, now.plus(TRIAL_LATEST))
+    pub(super) fn at_start(set: SetId, awaits_cups: bool, now: Moment) -> Self {
+        Self::new(set, awaits_cups, now, now.plus(TRIAL_LATEST))
     }
 
     pub(super) fn allows(&self, now: Moment) -> bool {
@@ -48,7 +52,7 @@ impl Trial {
         }
     }
 
-    fn new(set: SetId, not_before: Moment, due: Moment) -> Self {
+    fn new(set: SetId, awaits_cups: bool, not_before: Moment, due: Moment) -> Self {
         Self {
             set,
             not_before,
@@ -57,17 +61,43 @@ impl Trial {
             refusals: 0,
             first_refusal: not_before,
             last_failure: None,
+            awaits_cups,
         }
     }
 
-    fn count_refusal(&mut self, now: Moment) {
+    /// Counts a refusal; the set, if it was one too many.
+    pub(super) fn refused(&mut self, failure: &Failure, now: Moment) -> Option<SetId> {
+        self.last_failure = Some(failure.clone());
         if self.refusals == 0 {
             self.first_refusal = now;
         }
         self.refusals = self.refusals.saturating_add(1);
+        self.is_lost(now).then_some(self.set)
     }
 
-    fn is_lost(&self, now: Moment) -> bool {
+    /// What has to outlive a restart: the refusals.
+    pub(super) fn memory(&self) -> Option<(SetId, u32, [Moment; 3])> {
+        let moments = [self.first_refusal, self.not_before, self.due];
+        (self.refusals > 0).then_some((self.set, self.refusals, moments))
+    }
+
+    pub(super) fn recall(&mut self, refusals: u32, moments: [Moment; 3]) {
+        self.refusals = refusals;
+        [self.first_refusal, self.not_before, self.due] = moments;
+    }
+
+    pub(super) fn is_of(&self, set: SetId) -> bool {
+        self.set == set
+    }
+
+    /// Waits together with the next ask.
+    pub(super) fn wait_for_cups(&mut self, ask: Moment) {
+        if self.awaits_cups {
+            self.due = ask.max(self.not_before);
+        }
+    }
+
+    pub(super) fn is_lost(&self, now: Moment) -> bool {
         self.refusals >= REFUSALS_TO_REVERT && now.since(self.first_refusal) >= REFUSALS_SPREAD
     }
 }
@@ -96,15 +126,14 @@ impl Agent {
 
     pub(super) fn trial_failed(&mut self, set: SetId, failure: Failure, out: &mut Actions) {
         let now = self.now;
-        let mut lost = false;
+        let mut lost = None;
         if let Some(trial) = self.trial.as_mut() {
             trial.last_failure = Some(failure.clone());
             if failure.class.condemns_credentials() {
-                trial.count_refusal(now);
-                lost = trial.is_lost(now);
+                lost = trial.refused(&failure, now);
             }
         }
-        if lost {
+        if lost.is_some() {
             self.revert(set, out);
         } else {
             self.trial_delayed(set, failure, out);
@@ -129,6 +158,7 @@ impl Agent {
                 self.current = Some(to);
                 self.good = Some(to);
                 self.trial = None;
+                self.former.forget();
                 self.forget_staged(to);
                 self.discard(from, true, out);
                 out.push(Action::Export { set: to });
@@ -169,7 +199,7 @@ impl Agent {
         out: &mut Actions,
     ) {
         if rotated {
-            self.trial = Some(Trial::after_commit(set, self.now));
+            self.trial = Some(Trial::after_commit(set, false, self.now));
             out.push(Action::Report(Report::StoreTroubled { failure }));
             self.conclude(Report::Rotated { set }, out);
         } else {
@@ -178,7 +208,7 @@ impl Agent {
         }
     }
 
-    fn revert(&mut self, set: SetId, out: &mut Actions) {
+    pub(super) fn revert(&mut self, set: SetId, out: &mut Actions) {
         self.enter(Phase::Reverting { set });
         out.push(Action::Revert);
     }

@@ -170,6 +170,15 @@ impl Backoff {
         *self = Self::default();
     }
 
+    pub(super) const fn refusals(&self) -> u32 {
+        self.refusal
+    }
+
+    /// Refusals from before a restart.
+    pub(super) fn recall(&mut self, refusals: u32) {
+        self.refusal = refusals;
+    }
+
     /// The wait after one more `failure`.
     pub(super) fn wait(
         &mut self,

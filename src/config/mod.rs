@@ -4,6 +4,7 @@
 
 mod listen;
 mod mender;
+mod mode;
 mod settings;
 mod shape;
 mod table;
@@ -24,8 +25,9 @@ use crate::wire::uri::{ServerUri, Service};
 
 pub use listen::Listen;
 pub use mender::Mender;
+pub use mode::Mode;
 pub use settings::SETTINGS;
-pub use shape::{Config, Cups, IdentityFiles, Lns, Mode, Network};
+pub use shape::{Config, Cups, IdentityFiles, Lns, Network};
 pub use table::{Kind, Setting, template};
 
 /// What is wrong with a configuration: the setting and what it must be.
@@ -307,7 +309,11 @@ impl<'a> Values<'a> {
                 "must be given in mode station",
             ));
         }
-        Ok(Mode::Station { command, unit })
+        Ok(Mode::Station {
+            command,
+            unit,
+            journal: self.flag("station.journal"),
+        })
     }
 
     fn gateways(&self) -> Result<Vec<Eui64>, ConfigError> {

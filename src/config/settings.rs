@@ -50,7 +50,7 @@ pub const SETTINGS: &[Setting] = &[
         "runtime_dir",
         Kind::Path,
         "\"/run/mtls-agent\"",
-        "Sockets live here; lost at reboot.",
+        "Sockets and the waits after refusals; lost at reboot.",
     ),
     usual(
         "eui",
@@ -171,6 +171,12 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Text,
         "\"\"",
         "Mode station: the systemd unit that is started, stopped and watched.",
+    ),
+    usual(
+        "station.journal",
+        Kind::Flag,
+        "false",
+        "Mode station: whether the unit's log is read with journalctl, for what only it tells.",
     ),
     usual(
         "relay.listen",

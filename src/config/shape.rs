@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::listen::Listen;
+use super::mode::Mode;
 use crate::wire::eui::Eui64;
 use crate::wire::pin::Pin;
 use crate::wire::policy::Policy;
@@ -84,52 +84,6 @@ pub struct Lns {
     pub ping_s: u64,
 }
 
-/// Who holds the LNS connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mode {
-    /// Nobody here: credentials are only handed over.
-    None,
-    /// Basic Station, started and watched by us.
-    Station {
-        /// Program and arguments of a child; empty: `unit` is used.
-        command: Vec<String>,
-        /// The systemd unit.
-        unit: String,
-    },
-    /// The agent itself, as a gateway without a radio.
-    Session,
-    /// A local relay for packet forwarders.
-    Relay {
-        /// `address:port` on loopback, or `unix:/path`.
-        listen: Listen,
-        /// EUIs let in besides the certificate's own.
-        gateways: Vec<Eui64>,
-        /// Users let in on a Unix socket besides root and our own.
-        users: Vec<String>,
-    },
-}
-
-impl Config {
-    /// Whether verified updates are run.
-    #[must_use]
-    pub fn updates_are_on(&self) -> bool {
-        !self.cups.update_command.is_empty()
-    }
-}
-
-impl Mode {
-    /// The name in the configuration and in status.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Station { .. } => "station",
-            Self::Session => "session",
-            Self::Relay { .. } => "relay",
-        }
-    }
-}
-
 /// Deadlines of one exchange, seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
@@ -139,4 +93,12 @@ pub struct Network {
     pub response_s: u64,
     /// Everything.
     pub total_s: u64,
+}
+
+impl Config {
+    /// Whether verified updates are run.
+    #[must_use]
+    pub fn updates_are_on(&self) -> bool {
+        !self.cups.update_command.is_empty()
+    }
 }

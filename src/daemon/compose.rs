@@ -227,7 +227,8 @@ fn request(
     }
 }
 
-fn updates(config: &Config) -> Result<Updates, Failure> {
+/// The configured keys that updates are verified by, or those in station's home.
+pub fn signature_keys(config: &Config) -> Result<Vec<Vec<u8>>, Failure> {
     let storage = |text: String| Failure::new(Class::Configuration, "signature_keys", text);
     let mut keys = Vec::new();
     for path in &config.cups.signature_keys {
@@ -244,6 +245,11 @@ fn updates(config: &Config) -> Result<Updates, Failure> {
         let found = station::signature_keys(home).map_err(|error| storage(error.to_string()))?;
         keys.extend(found.into_iter().map(|(_, octets)| octets));
     }
+    Ok(keys)
+}
+
+fn updates(config: &Config) -> Result<Updates, Failure> {
+    let keys = signature_keys(config)?;
     Ok(Updates {
         data_dir: config.updates_are_on().then(|| config.data_dir.clone()),
         octets_max: config.cups.update_octets_max,

@@ -13,7 +13,7 @@ use super::clock::Cutoff;
 use super::http::{self, Answering, HttpError, Message};
 use super::session::{Session, SessionError};
 use super::tls::TlsAccess;
-use super::update::Sink;
+use super::update::{Sink, SinkError};
 use crate::agent::evidence::Stage;
 use crate::agent::failure::{Class, Failure};
 use crate::agent::refusal::Refusal;
@@ -143,7 +143,11 @@ impl Ask {
                 update: None,
             });
         };
-        let verdict = sink.finish(signature.as_ref(), &self.updates.keys);
+        let verdict = match sink.finish(signature.as_ref(), &self.updates.keys) {
+            Err(SinkError::Storage(error)) => return Err(not_stored(&error)),
+            Err(SinkError::Refused(error)) => Err(error),
+            Ok(update) => Ok(update),
+        };
         if self.updates.data_dir.is_some() {
             let update = verdict.map_err(|error| self.malformed(&error))?;
             return Ok(Answered { offer, update });
@@ -193,10 +197,7 @@ impl Ask {
             );
             return Err(self.malformed(&DecodeError::of(Code::UpdateTooLarge, what)));
         }
-        let storage = |error: std::io::Error| {
-            let text = format!("the update cannot be stored: {error}");
-            AskError::from(Failure::new(Class::Storage, "update_storage", text))
-        };
+        let storage = |error| not_stored(&error);
         let mut sink = (length > 0)
             .then(|| Sink::open(self.updates.data_dir.as_deref()))
             .transpose()
@@ -351,6 +352,11 @@ fn check_content_encoding(headers: &HeaderMap) -> Result<(), DecodeError> {
     let coding = printable(coding, 40);
     let what = format!("the answer is encoded ({coding}) although no encoding was asked for");
     Err(DecodeError::of(Code::HttpBody, what))
+}
+
+fn not_stored(error: &std::io::Error) -> AskError {
+    let text = format!("the update cannot be stored: {error}");
+    Failure::new(Class::Storage, "update_storage", text).into()
 }
 
 fn too_large() -> DecodeError {

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::clock;
 use super::compose;
@@ -15,18 +15,15 @@ use super::jobs;
 use super::keeping::prepare_data_dir;
 use super::linking::Linking;
 use super::overview::overview;
-use super::run::{BOOT_RECENT, seed};
+use super::run::{BOOT_RECENT, Load, seed};
 use super::service::Service;
 use super::sockets::Verb;
 use super::updating::Updating;
 use super::worker::Worker;
 use crate::agent::link::LinkEvent;
 use crate::agent::{By, Event, Moment, SetId};
-use crate::config::Config;
+use crate::config::{Config, Lns, Mode, Setup};
 use crate::report::chain;
-
-/// Reads the configuration file again.
-pub(super) type Load<'a> = dyn Fn(&Path) -> Result<Config, String> + 'a;
 
 /// Service and link of one gateway.
 pub(super) struct Gateway<'a> {
@@ -34,6 +31,8 @@ pub(super) struct Gateway<'a> {
     linking: Option<Linking>,
     updating: Updating,
     config_path: PathBuf,
+    /// As the file says; of what is in force some changes at a start only.
+    read: Config,
     load: &'a Load<'a>,
 }
 
@@ -51,8 +50,9 @@ impl<'a> Gateway<'a> {
         let worker =
             Worker::start(Some(wake), jobs::carry_out).map_err(|error| error.to_string())?;
         let is_boot = clock::since_boot() < BOOT_RECENT;
+        let read = config.clone();
         let service =
-            Service::start(config, worker, seed(), is_boot).map_err(|error| chain(&error))?;
+            Service::start(config, worker, seed(), is_boot, true).map_err(|error| chain(&error))?;
         let settings = compose::settings(service.config());
         let linking = holders::make(service.config(), wake_holder)?
             .map(|holder| Linking::new(settings, seed(), holder));
@@ -61,6 +61,7 @@ impl<'a> Gateway<'a> {
             linking,
             updating: Updating::default(),
             config_path: config_path.to_owned(),
+            read,
             load,
         })
     }
@@ -78,6 +79,22 @@ impl<'a> Gateway<'a> {
         }
         if linking.take_cups_wish() {
             self.service.tell(Event::RefreshRequested { by: By::Link });
+        }
+    }
+
+    /// Lets the holder of the link take what has changed, where it can while we run.
+    fn reconfigure_link(&mut self, mode: Mode) {
+        let settings = compose::settings(self.service.config());
+        self.tell_link(Some(LinkEvent::Reconfigured { settings }));
+        let lns = Lns {
+            mode,
+            ..self.service.config().lns.clone()
+        };
+        let linking = self.linking.as_mut();
+        if linking.is_some_and(|linking| linking.reconfigure(&lns)) {
+            self.service.set_mode(lns.mode);
+        } else if lns.mode != self.service.config().lns.mode {
+            warn!("lns.mode and the settings of that mode change at the next start only");
         }
     }
 }
@@ -109,7 +126,9 @@ impl Duty for Gateway<'_> {
             self.updating
                 .start(&self.service.config().cups.update_command, &update);
         }
+        self.service.export_again(now);
         self.updating.look(now);
+        self.service.remember();
     }
 
     fn due_at(&self) -> Option<Duration> {
@@ -117,7 +136,8 @@ impl Duty for Gateway<'_> {
         let machine = machine.map(|deadline| deadline.at.since_boot());
         let link = self.linking.as_ref().and_then(Linking::deadline);
         let link = link.map(|deadline| deadline.at.since_boot());
-        [machine, link, self.updating.look_again_at()]
+        let export = self.service.export_again_at();
+        [machine, link, export, self.updating.look_again_at()]
             .into_iter()
             .flatten()
             .min()
@@ -138,10 +158,18 @@ impl Duty for Gateway<'_> {
 
     fn reload(&mut self) -> bool {
         match (self.load)(&self.config_path) {
-            Ok(config) if config == *self.service.config() => self.service.reload_identity(),
-            Ok(config) => {
+            Ok(Setup::Cups(config)) if *config == self.read => self.service.reload_identity(),
+            Ok(Setup::Mender(_)) => {
+                warn!("kept the service in use: another service needs a restart of the agent");
+            }
+            Ok(Setup::Cups(config)) => {
+                let config = *config;
                 info!("the configuration has changed");
-                self.service.reconfigure(config);
+                self.read = config.clone();
+                let mode = config.lns.mode.clone();
+                if self.service.reconfigure(config) {
+                    self.reconfigure_link(mode);
+                }
                 return true;
             }
             Err(why) => {

@@ -71,6 +71,7 @@ impl Service {
         if let Some(Err(error)) = digest.map(|digest| self.store.release(&digest)) {
             warn!("{}", chain(&error));
         }
+        self.tell_current();
         Event::Confirmed { set }
     }
 
@@ -97,6 +98,15 @@ impl Service {
         }
     }
 
+    /// The set that was staged before the start and still waits for its proof. One that was
+    /// refused and could not be deleted is not it.
+    pub(super) fn waiting_set(&self) -> Option<SetId> {
+        let number = self.store.staged()?;
+        let digest = self.store.load(number).ok()?.contents.digest();
+        let held = self.store.quarantined_until(&digest, self.now_s());
+        held.is_none().then_some(SetId(number.0))
+    }
+
     pub(super) fn discard(&mut self, set: SetId, quarantine: bool) -> Event {
         let number = SetNumber(set.0);
         let now_s = self.now_s();
@@ -112,49 +122,6 @@ impl Service {
             Err(error) => warn!("{}", chain(&error)),
         }
         Event::Discarded { set }
-    }
-
-    /// Tells the machine whether the set in use names an LNS.
-    pub(super) fn tell_lns(&mut self) {
-        let set = self.store.current();
-        let is_named = set.is_none_or(|set| !set.contents.tc_uri.is_empty());
-        self.tell(Event::LnsNamed { is_named });
-    }
-
-    /// Hands the current set over, if that is due.
-    pub(super) fn export(&mut self) {
-        let Some(home) = self
-            .config
-            .lns
-            .station_home
-            .clone()
-            .filter(|_| self.is_export_due)
-        else {
-            return;
-        };
-        let Some(set) = self.store.current() else {
-            return;
-        };
-        self.export_failure = None;
-        match station::render(&home, &set.contents) {
-            Ok(is_changed) => {
-                self.is_export_due = false;
-                if is_changed {
-                    info!(set = set.number.0, "{} holds this set now", home.display());
-                }
-            }
-            Err(error) => {
-                let text = format!(
-                    "set {} cannot be handed over: {}",
-                    set.number,
-                    chain(&error)
-                );
-                error!("{text}");
-                let failure = Failure::new(Class::Storage, "station_home", text)
-                    .with_hint("mend lns.station_home; the set is safe and is handed over then");
-                self.export_failure = Some(failure);
-            }
-        }
     }
 
     /// Takes what Basic Station has, so that a gateway that works goes on working.

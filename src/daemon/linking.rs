@@ -14,6 +14,7 @@ use super::telling::say;
 use crate::agent::failure::Failure;
 use crate::agent::link::{Link, LinkAction, LinkDeadline, LinkEvent};
 use crate::agent::{ExchangeId, Moment, SetId, Settings};
+use crate::config::Lns;
 use crate::wire::uplink::Frame;
 
 /// Somebody who holds the link. No method blocks; work goes to threads of the holder's own,
@@ -22,11 +23,17 @@ pub trait Holder {
     /// Opens the link with a set; answered by `Connected` or `Failed` with this number.
     fn open(&mut self, id: ExchangeId, access: Proof);
 
-    /// Closes what this attempt had opened. Nothing answers.
+    /// Closes what this attempt has opened, and tries no longer. Nothing answers.
     fn close(&mut self, id: ExchangeId);
 
     /// What happened since the last call.
     fn take(&mut self) -> Vec<Held>;
+
+    /// Takes what a changed configuration says of this way of holding the link. `false`: the
+    /// agent has to be started again for what has changed.
+    fn reconfigure(&mut self, _lns: &Lns) -> bool {
+        false
+    }
 
     /// An object for `status`, with at least `mode`.
     fn status(&self) -> Value;
@@ -45,6 +52,12 @@ pub enum Held {
     /// The attempt succeeded.
     Connected {
         /// Its number.
+        id: ExchangeId,
+    },
+    /// The last attempt had failed, or its link had ended, and the holder has connected by
+    /// itself. [`Holder::open`] that crosses this is answered with the same link.
+    Resumed {
+        /// The number of that attempt.
         id: ExchangeId,
     },
     /// The attempt failed.
@@ -97,11 +110,17 @@ impl Linking {
         for held in self.holder.take() {
             let event = match held {
                 Held::Connected { id } => LinkEvent::Connected { id },
+                Held::Resumed { id } => LinkEvent::Resumed { id },
                 Held::Failed { id, failure } => LinkEvent::Failed { id, failure },
                 Held::Closed { id, failure } => LinkEvent::Closed { id, failure },
             };
             self.tell(event, access);
         }
+    }
+
+    /// Lets the holder take changed settings; `false`: it cannot, while the agent runs.
+    pub fn reconfigure(&mut self, lns: &Lns) -> bool {
+        self.holder.reconfigure(lns)
     }
 
     /// When the machine wants to be told that time has passed.

@@ -1,6 +1,7 @@
 //! Acts: the loop, the worker thread, TLS, HTTP, WebSocket, sockets, signals, the only clock.
 
 pub mod accept;
+mod changing;
 pub mod clock;
 pub mod commission;
 pub mod compose;
@@ -8,7 +9,9 @@ pub mod cups;
 pub mod dial;
 pub mod discovery;
 mod duty;
+mod former;
 mod gateway;
+mod handover;
 pub mod holders;
 pub mod http;
 pub mod jobs;
@@ -34,5 +37,6 @@ mod textfile;
 pub mod tls;
 pub mod update;
 pub mod updating;
+mod waits;
 pub mod watch;
 pub mod worker;

@@ -6,12 +6,23 @@ use core::time::Duration;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
 
 /// The way to systemd; does nothing where systemd did not start us.
 #[derive(Debug)]
 pub struct Notifier {
     socket: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
+}
+
+/// Where systemd has put the credentials of this service (`LoadCredential=`).
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "systemd speaks through the environment"
+)]
+pub fn credentials_directory() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 impl Notifier {

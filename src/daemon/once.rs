@@ -12,13 +12,15 @@ use super::updating::Updating;
 use super::worker::Worker;
 use crate::agent::failure::{Class, Failure};
 use crate::agent::{Moment, Report};
-use crate::config::Config;
+use crate::config::{Config, Setup};
 use crate::report::chain;
 
 /// How one cycle ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// `unchanged`, `rotated` or `failed`.
+    /// `cups` or `mender`.
+    pub service: &'static str,
+    /// `unchanged`, `rotated`, `accepted`, `pending` or `failed`.
     pub outcome: &'static str,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
@@ -50,7 +52,7 @@ impl Outcome {
     pub fn to_json(&self) -> Value {
         let failure = self.failure.as_ref();
         json!({
-            "service": "cups",
+            "service": self.service,
             "outcome": self.outcome,
             "class": failure.map(|failure| failure.class.name()),
             "code": failure.map(|failure| failure.code).or(self.notes.first().copied()),
@@ -65,6 +67,7 @@ impl Outcome {
     #[must_use]
     pub fn early(failure: Failure) -> Self {
         Self {
+            service: "cups",
             outcome: "failed",
             message: failure.message.clone(),
             failure: Some(failure),
@@ -88,9 +91,21 @@ impl Outcome {
     }
 }
 
-/// Runs one cycle. The first contact is never delayed.
+/// Runs one cycle of the configured service. The first contact is never delayed.
 #[must_use]
-pub fn run(config: Config) -> Outcome {
+pub fn run(setup: Setup) -> Outcome {
+    match setup {
+        Setup::Cups(config) => run_cups(*config),
+        #[cfg(feature = "mender")]
+        Setup::Mender(config) => super::mender::once::run(*config),
+        #[cfg(not(feature = "mender"))]
+        Setup::Mender(_) => {
+            Outcome::wrong_configuration("this build has no Mender service".to_owned())
+        }
+    }
+}
+
+fn run_cups(config: Config) -> Outcome {
     let storage = |text: String| Outcome::early(Failure::new(Class::Storage, "store", text));
     if let Err(failure) = prepare_data_dir(&config) {
         let is_set_up_wrong =
@@ -110,7 +125,7 @@ pub fn run(config: Config) -> Outcome {
         Err(error) => return storage(format!("no thread can be started: {error}")),
     };
     // Nothing of one cycle depends on chance.
-    let mut service = match Service::start(config, worker, 1, false) {
+    let mut service = match Service::start(config, worker, 1, false, false) {
         Ok(service) => service,
         Err(error) => return storage(chain(&error)),
     };
@@ -155,6 +170,7 @@ fn outcome(service: &Service, end: Option<Report>) -> Outcome {
         _ => "failed",
     };
     Outcome {
+        service: "cups",
         outcome,
         message: match (&handed_over, end) {
             (Some(failure), _) => failure.message.clone(),

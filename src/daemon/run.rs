@@ -12,7 +12,9 @@ use tracing::{info, warn};
 
 use super::clock;
 use super::duty::Duty;
-use super::gateway::{Gateway, Load};
+use super::gateway::Gateway;
+#[cfg(feature = "mender")]
+use super::mender::duty::Device;
 use super::metrics;
 use super::netlink::Network;
 use super::notify::Notifier;
@@ -20,15 +22,24 @@ use super::signals::Signals;
 use super::sockets::{Sockets, Verb};
 use super::textfile::Textfile;
 use super::watch::Watch;
-use crate::config::Config;
+use crate::config::Setup;
 use crate::limits::RELOAD_PAUSE;
 
 /// A machine that has been up for less than this has just booted, with its whole fleet.
 pub(super) const BOOT_RECENT: Duration = Duration::from_secs(10 * 60);
 
-/// Runs a gateway until SIGTERM or SIGINT. `load` reads the configuration again.
-pub fn run(config: Config, config_path: &Path, load: &Load<'_>) -> Result<(), String> {
-    serve(|wake| Gateway::start(config, config_path, load, wake))
+/// Reads the configuration file again. The error is a sentence for the operator.
+pub type Load<'a> = dyn Fn(&Path) -> Result<Setup, String> + 'a;
+
+/// Runs the configured service until SIGTERM or SIGINT. `load` reads the configuration again.
+pub fn run(setup: Setup, config_path: &Path, load: &Load<'_>) -> Result<(), String> {
+    match setup {
+        Setup::Cups(config) => serve(|wake| Gateway::start(*config, config_path, load, wake)),
+        #[cfg(feature = "mender")]
+        Setup::Mender(config) => serve(|wake| Device::start(*config, config_path, load, wake)),
+        #[cfg(not(feature = "mender"))]
+        Setup::Mender(_) => Err("this build has no Mender service".to_owned()),
+    }
 }
 
 /// Runs a service until SIGTERM or SIGINT. `start` gets the end of the wake socket that its
@@ -137,7 +148,9 @@ impl<D: Duty> Runner<D> {
         fds.push(readable(signals.hangup.as_fd()));
         fds.push(readable(wake.as_fd()));
         let sockets_at = fds.len();
-        if let Some(sockets) = &self.sockets {
+        let open = self.sockets.as_ref();
+        let open = open.filter(|sockets| sockets.paused_until().is_none());
+        if let Some(sockets) = open {
             fds.push(readable(sockets.status.as_fd()));
             fds.push(readable(sockets.control.as_fd()));
         }
@@ -161,8 +174,8 @@ impl<D: Duty> Runner<D> {
             stop: is_ready(0),
             hangup: is_ready(1),
             wake: is_ready(2),
-            status: self.sockets.is_some() && is_ready(sockets_at),
-            control: self.sockets.is_some() && is_ready(sockets_at.saturating_add(1)),
+            status: open.is_some() && is_ready(sockets_at),
+            control: open.is_some() && is_ready(sockets_at.saturating_add(1)),
             files: self.watch.is_some() && is_ready(watch_at),
             network: self.network.is_some() && is_ready(network_at),
         }
@@ -173,6 +186,7 @@ impl<D: Duty> Runner<D> {
         let network = self.network.as_ref().and_then(Network::due_at);
         let due = [
             self.duty.due_at(),
+            self.sockets.as_ref().and_then(Sockets::paused_until),
             self.reload_at,
             self.alive_at,
             self.textfile.look_again_at(),

@@ -14,15 +14,18 @@ use tracing::{debug, warn};
 use super::clock;
 use super::compose;
 use super::cups::{Answered, AskError};
+use super::former::cups_part;
+use super::handover::Handover;
 use super::jobs::{Done, Job};
 use super::keeping::{store_failed, store_failure};
-use super::standing::{self, Standing};
+use super::standing::Standing;
 use super::telling::End;
+use super::waits::Waits;
 use super::worker::Worker;
 use crate::agent::failure::{Class, Failure};
+use crate::agent::memory::Memory;
 use crate::agent::{Action, Agent, Deadline, Event, ExchangeId, Moment, Report, SetId, Status};
 use crate::config::Config;
-use crate::identity::Warning;
 use crate::store::{Set, SetContents, SetNumber, Store, StoreError};
 
 /// The parts that act, and the machine that decides.
@@ -31,26 +34,31 @@ pub struct Service {
     pub(super) config: Config,
     pub(super) store: Store,
     worker: Worker<Job, Done>,
-    standing: Option<Standing>,
+    pub(super) standing: Option<Standing>,
     pub(super) offer: Option<(ExchangeId, SetContents)>,
+    /// The question that went to the CUPS before the last move, and what an answer changes.
+    pub(super) to_former: Option<(ExchangeId, SetContents)>,
+    pub(super) former_turn: usize,
     update: Option<PathBuf>,
-    silent_closes: u32,
-    pub(super) is_export_due: bool,
-    pub(super) export_failure: Option<Failure>,
+    pub(super) silent_closes: u32,
+    pub(super) handover: Handover,
     pub(super) reports: Vec<Report>,
     pub(super) last_end: Option<End>,
+    pub(super) waits: Waits,
     notes: Vec<&'static str>,
     is_over: bool,
 }
 
 impl Service {
     /// Opens the store, adopts an existing Basic Station home, loads the identity and tells
-    /// the machine. `boot_delay_wanted`: whether the first contact must be spread.
+    /// the machine. `boot_delay_wanted`: whether the first contact must be spread. `recalls`:
+    /// whether waits from before a restart count.
     pub fn start(
         config: Config,
         worker: Worker<Job, Done>,
         seed: u64,
         boot_delay_wanted: bool,
+        recalls: bool,
     ) -> Result<Self, StoreError> {
         let (store, recovery) = Store::open(&config.data_dir)?;
         for note in &recovery.notes {
@@ -64,25 +72,32 @@ impl Service {
             worker,
             standing: None,
             offer: None,
+            to_former: None,
+            former_turn: 0,
             update: None,
             silent_closes: 0,
-            is_export_due: true,
-            export_failure: None,
+            handover: Handover::default(),
             reports: Vec::new(),
             last_end: None,
+            waits: Waits::default(),
             notes: Vec::new(),
             is_over: false,
         };
         service.adopt();
+        service.handover.plan();
         service.export();
         let loaded = service.load_identity();
         service.tell(loaded);
         let current = service.store.current().map(|set| SetId(set.number.0));
-        service.tell_lns();
+        service.tell_current();
         let proven = current.is_some_and(|set| service.store.good() == Some(SetNumber(set.0)));
+        if recalls {
+            service.recall();
+        }
         service.tell(Event::Started {
             current,
             proven,
+            staged: service.waiting_set(),
             boot_delay_wanted,
         });
         Ok(service)
@@ -111,10 +126,11 @@ impl Service {
                     is_silent_close,
                 }),
             ) => {
-                self.silent_closes = if is_silent_close {
-                    self.silent_closes.saturating_add(1)
-                } else {
-                    0
+                let is_former = self.to_former.take_if(|(asked, _)| *asked == id);
+                self.silent_closes = match (is_former, is_silent_close) {
+                    (Some(_), _) => self.silent_closes,
+                    (None, true) => self.silent_closes.saturating_add(1),
+                    (None, false) => 0,
                 };
                 Event::Failed { id, failure }
             }
@@ -128,53 +144,6 @@ impl Service {
             Done::Tried(id, Err(failure)) => Event::Disproved { id, failure },
         };
         self.tell(event);
-    }
-
-    /// Loads the identity again and tells the machine, if the files say something new.
-    pub fn reload_identity(&mut self) {
-        let before = self.standing.clone();
-        let event = self.load_identity();
-        let is_same = match (&before, &self.standing) {
-            (Some(before), Some(after)) => before.is_same(after),
-            _ => false,
-        };
-        if is_same && event == Event::IdentityLoaded {
-            debug!("the identity files say what they said before");
-            return;
-        }
-        self.silent_closes = 0;
-        self.tell(event);
-    }
-
-    /// Takes a new configuration. Folders are fixed at start; the rest changes now.
-    /// One whose files cannot be used is not taken at all.
-    pub fn reconfigure(&mut self, config: Config) {
-        let usable = standing::load(&config, self.store.newest_created_s());
-        if let (Some(_), Err(failure)) = (&self.standing, usable) {
-            return self.tell(Event::IdentityLoadFailed { failure });
-        }
-        let before = core::mem::replace(&mut self.config, config);
-        let fixed = |config: &Config| {
-            (
-                config.data_dir.clone(),
-                config.runtime_dir.clone(),
-                config.lns.mode.clone(),
-            )
-        };
-        if fixed(&before) != fixed(&self.config) {
-            warn!(
-                "data_dir, runtime_dir and lns.mode with its settings change at the next start only"
-            );
-            self.config.data_dir = before.data_dir;
-            self.config.runtime_dir = before.runtime_dir;
-            self.config.lns.mode = before.lns.mode;
-        }
-        self.tell(Event::Reconfigured {
-            settings: compose::settings(&self.config),
-        });
-        self.reload_identity();
-        self.is_export_due = true;
-        self.export();
     }
 
     /// The answers of the worker.
@@ -201,6 +170,11 @@ impl Service {
         self.agent.status()
     }
 
+    /// What a restarted agent should know.
+    pub(super) fn memory(&self) -> Memory {
+        self.agent.memory()
+    }
+
     /// The set in use.
     #[must_use]
     pub fn current(&self) -> Option<&Set> {
@@ -211,12 +185,6 @@ impl Service {
     #[must_use]
     pub const fn standing(&self) -> Option<&Standing> {
         self.standing.as_ref()
-    }
-
-    /// Why the set in use could not be handed over, if it could not.
-    #[must_use]
-    pub const fn export_failure(&self) -> Option<&Failure> {
-        self.export_failure.as_ref()
     }
 
     /// Reports since the last call, oldest first.
@@ -244,19 +212,20 @@ impl Service {
     fn carry_out(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Exchange { id } => self.exchange(id),
+            Action::ExchangeFormer { id } => self.exchange_former(id),
             Action::Stage { id } => Some(self.stage(id)),
             Action::Prove { id, set } => self.prove(id, set),
             Action::Commit { set } => {
                 let done = self.store.commit(SetNumber(set.0));
-                self.tell_lns();
-                self.is_export_due = true;
+                self.tell_current();
+                self.handover.plan();
                 Some(done.map_or_else(|error| store_failed(&error), |()| Event::Committed { set }))
             }
             Action::Confirm { set } => Some(self.confirm(set)),
             Action::Revert => {
-                self.is_export_due = true;
+                self.handover.plan();
                 let done = self.store.revert();
-                self.tell_lns();
+                self.tell_current();
                 Some(match done {
                     Ok(number) => Event::Reverted {
                         set: number.map(|number| SetId(number.0)),
@@ -266,7 +235,7 @@ impl Service {
             }
             Action::Discard { set, quarantine } => Some(self.discard(set, quarantine)),
             Action::Export { .. } => {
-                self.is_export_due = true;
+                self.handover.plan();
                 self.export();
                 None
             }
@@ -306,9 +275,12 @@ impl Service {
         }
         self.update = answered.update.or(self.update.take());
         let current = self.store.current().map(|set| &set.contents);
-        let contents = compose::contents(current, &answered.offer);
+        let former = self.to_former.take_if(|(asked, _)| *asked == id);
+        let base = former.as_ref().map(|(_, contents)| contents).or(current);
+        let contents = compose::contents(base, &answered.offer);
         // Servers resend what is there already when a CRC cannot be equal.
-        if answered.offer.is_empty() || current == Some(&contents) {
+        let is_nothing = answered.offer.is_empty() && former.is_none();
+        if is_nothing || current == Some(&contents) {
             return Event::Unchanged { id };
         }
         self.offer = Some((id, contents));
@@ -325,10 +297,7 @@ impl Service {
             return fail(no_identity());
         };
         let current = self.store.current().map(|set| &set.contents);
-        let cups =
-            |set: Option<&SetContents>| set.map(|set| (set.cups_uri.clone(), set.cups.clone()));
-        let is_cups_new =
-            cups(current).unwrap_or_default() != cups(Some(&contents)).unwrap_or_default();
+        let is_cups_new = cups_part(current) != cups_part(Some(&contents));
         let ask = is_cups_new
             .then(|| compose::rehearsal(&self.config, standing, &contents).map(Box::new))
             .transpose();
@@ -341,7 +310,7 @@ impl Service {
         }
     }
 
-    fn send(&self, id: ExchangeId, job: Job) -> Option<Event> {
+    pub(super) fn send(&self, id: ExchangeId, job: Job) -> Option<Event> {
         if self.worker.send(job) {
             return None;
         }
@@ -350,20 +319,6 @@ impl Service {
             id,
             failure: Failure::new(Class::Storage, "worker", text),
         })
-    }
-
-    fn load_identity(&mut self) -> Event {
-        match standing::load(&self.config, self.store.newest_created_s()) {
-            Ok((standing, warnings)) => {
-                for Warning { code, text } in warnings {
-                    warn!(code, "{text}");
-                }
-                self.standing = Some(standing);
-                Event::IdentityLoaded
-            }
-            Err(failure) if self.standing.is_some() => Event::IdentityLoadFailed { failure },
-            Err(failure) => Event::IdentityUnusable { failure },
-        }
     }
 
     pub(super) fn now_s(&self) -> u64 {

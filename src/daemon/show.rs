@@ -11,7 +11,7 @@ use super::metrics;
 use super::people;
 use super::sockets;
 use crate::cli::Invocation;
-use crate::config::Config;
+use crate::config::Setup;
 use crate::report::chain;
 use crate::store::Store;
 use crate::wire::credential::Credential;
@@ -29,18 +29,18 @@ const WATCH_PAUSE_MS: u16 = 2000;
 /// file and none was named.
 pub fn runtime_dir(
     invocation: &Invocation,
-    load: impl Fn(&Path) -> Result<Config, String>,
+    load: impl Fn(&Path) -> Result<Setup, String>,
 ) -> Result<PathBuf, String> {
     if invocation.config.is_none() && !invocation.config_path().exists() {
         return Ok(RUNTIME_DIR.into());
     }
-    load(invocation.config_path()).map(|config| config.runtime_dir)
+    load(invocation.config_path()).map(|setup| setup.runtime_dir().to_owned())
 }
 
 /// The status of the running agent: as it came, for Prometheus, or for people.
 pub fn status(
     invocation: &Invocation,
-    load: impl Fn(&Path) -> Result<Config, String>,
+    load: impl Fn(&Path) -> Result<Setup, String>,
 ) -> Result<String, String> {
     let runtime_dir = runtime_dir(invocation, load)?;
     let text = sockets::ask_status(&runtime_dir).map_err(|error| {
@@ -56,7 +56,7 @@ pub fn status(
 /// is cleared before each.
 pub fn watch(
     invocation: &Invocation,
-    load: impl Fn(&Path) -> Result<Config, String>,
+    load: impl Fn(&Path) -> Result<Setup, String>,
     out: &mut dyn Write,
     is_terminal: bool,
 ) -> Result<(), String> {
@@ -86,9 +86,11 @@ pub fn watch(
 /// The sets in the store.
 pub fn credentials(
     invocation: &Invocation,
-    load: impl Fn(&Path) -> Result<Config, String>,
+    load: impl Fn(&Path) -> Result<Setup, String>,
 ) -> Result<String, String> {
-    let config = load(invocation.config_path())?;
+    let Setup::Cups(config) = load(invocation.config_path())? else {
+        return Err("credential sets are of the service cups; this device has mender".to_owned());
+    };
     let store = Store::open_read_only(&config.data_dir).map_err(|error| chain(&error))?;
     let current = store.current().map(|set| set.number);
     let mut rows = Vec::new();

@@ -5,14 +5,20 @@
 //! | `status.sock` | 0666 | writes one JSON object and closes; never reads |
 //! | `control.sock` | 0600 | one line: `refresh`, `reload` or `uplink HEX [FREQ_HZ [DR]]`; answers `ok`, `sent` or why not |
 
+use core::cell::Cell;
+use core::time::Duration;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use super::clock::Cutoff;
-use crate::limits::{CLIENTS_A_ROUND, CONTROL_OCTETS_MAX, SOCKET_PATIENCE, STATUS_OCTETS_MAX};
+use tracing::debug;
+
+use super::clock::{self, Cutoff};
+use crate::limits::{
+    ACCEPT_PAUSE, CLIENTS_A_ROUND, CONTROL_OCTETS_MAX, SOCKET_PATIENCE, STATUS_OCTETS_MAX,
+};
 use crate::wire::uplink::Frame;
 
 /// The name of the status socket.
@@ -65,6 +71,14 @@ impl Verb {
     }
 }
 
+/// Makes the runtime directory, unless it is there.
+pub(super) fn make_runtime_dir(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o755).create(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Both listeners; the files go with them.
 #[derive(Debug)]
 pub struct Sockets {
@@ -73,29 +87,56 @@ pub struct Sockets {
     /// Takes verbs.
     pub control: UnixListener,
     paths: [PathBuf; 2],
+    /// No client is taken before that: the system had nothing left for one.
+    paused_until: Cell<Option<Duration>>,
 }
 
 impl Sockets {
     /// Binds both. A socket left behind by a killed process is replaced; the store's lock has
     /// made sure that no other agent lives.
     pub fn bind(runtime_dir: &Path) -> io::Result<Self> {
-        match DirBuilder::new().mode(0o755).create(runtime_dir) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        make_runtime_dir(runtime_dir)?;
         let paths = [runtime_dir.join(STATUS), runtime_dir.join(CONTROL)];
         let [status, control] = &paths;
         Ok(Self {
             status: listen(status, 0o666)?,
             control: listen(control, 0o600)?,
             paths,
+            paused_until: Cell::new(None),
         })
+    }
+
+    /// When clients are taken again, if they are not now.
+    #[must_use]
+    pub fn paused_until(&self) -> Option<Duration> {
+        let until = self.paused_until.get();
+        until.filter(|&until| clock::since_boot() < until)
+    }
+
+    /// The next client. One that cannot be taken stays in the queue and would wake the loop at
+    /// once, again and again.
+    fn accept(&self, listener: &UnixListener) -> Option<UnixStream> {
+        match listener.accept() {
+            Ok((stream, _)) => Some(stream),
+            Err(error) => {
+                let is_usual = matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted
+                );
+                if !is_usual {
+                    let until = clock::since_boot().saturating_add(ACCEPT_PAUSE);
+                    self.paused_until.set(Some(until));
+                    debug!("no client can be taken: {error}");
+                }
+                None
+            }
+        }
     }
 
     /// Gives the status to those who wait for it; the rest is served in the next round.
     pub fn serve_status(&self, object: &str) {
         for _ in 0..CLIENTS_A_ROUND {
-            let Ok((mut stream, _)) = self.status.accept() else {
+            let Some(mut stream) = self.accept(&self.status) else {
                 return;
             };
             let line = object.as_bytes();
@@ -109,7 +150,7 @@ impl Sockets {
     /// served in the next round.
     pub fn serve_control(&self, act: &mut dyn FnMut(Verb) -> Result<(), String>) {
         for _ in 0..CLIENTS_A_ROUND {
-            let Ok((stream, _)) = self.control.accept() else {
+            let Some(stream) = self.accept(&self.control) else {
                 break;
             };
             // Whoever is gone already does not get an answer.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::clock::{self, Effective};
+use super::notify;
 use crate::agent::failure::{Class, Failure};
 use crate::config::Config;
 use crate::identity::anchors::{self, Anchors};
@@ -43,8 +44,14 @@ pub fn load(config: &Config, newest_created_s: u64) -> Result<(Standing, Vec<War
     let newest_created_s = plausible(newest_created_s, clock::wall_s());
     let early = Effective::from_passed(&[newest_created_s]);
     let path = &config.identity.certificate;
-    let loaded = identity::load(path, &config.identity.key, early.now_s())
-        .map_err(|error| refused(&error))?;
+    let credentials = notify::credentials_directory();
+    let loaded = identity::load(
+        path,
+        &config.identity.key,
+        credentials.as_deref(),
+        early.now_s(),
+    )
+    .map_err(|error| refused(&error))?;
     if let Some(eui) = config.eui {
         loaded
             .check_eui(eui, "the configuration (eui)", path)

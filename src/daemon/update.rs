@@ -17,6 +17,21 @@ use crate::wire::error::{Code, DecodeError};
 /// The file below the data directory that holds an update while it is checked and run.
 const FILE: &str = "update/update.bin";
 
+/// The same while the program runs that was given it.
+const RUNNING: &str = "running.bin";
+
+/// The two coordinates of a P-256 point.
+const KEY_OCTETS: usize = 64;
+
+/// Why an update is not there.
+#[derive(Debug)]
+pub enum SinkError {
+    /// It is not signed as it must be.
+    Refused(DecodeError),
+    /// The disk did not take it.
+    Storage(io::Error),
+}
+
 /// Where update data goes.
 pub struct Sink {
     hash: Hash,
@@ -64,7 +79,7 @@ impl Sink {
         self,
         signature: Option<&Signature>,
         keys: &[Vec<u8>],
-    ) -> Result<Option<PathBuf>, DecodeError> {
+    ) -> Result<Option<PathBuf>, SinkError> {
         let verdict = match signature {
             None => {
                 let what = "update: it is not signed";
@@ -72,19 +87,26 @@ impl Sink {
             }
             Some(signature) => self.hash.verify(signature, keys),
         };
-        verdict?;
-        let Some(mut kept) = self.file else {
-            return Ok(None);
-        };
-        kept.file.sync_all().map_err(|error| {
-            DecodeError::of(
-                Code::UpdateTooLarge,
-                format!("update: it cannot be stored: {error}"),
-            )
-        })?;
-        kept.is_good = true;
-        Ok(Some(kept.path.clone()))
+        verdict.map_err(SinkError::Refused)?;
+        let path = self.file.map(Unverified::keep).transpose();
+        path.map_err(SinkError::Storage)
     }
+}
+
+impl Unverified {
+    fn keep(mut self) -> io::Result<PathBuf> {
+        self.file.sync_all()?;
+        self.is_good = true;
+        Ok(self.path.clone())
+    }
+}
+
+/// Takes the file of an update out of the way of the next one, for a program that is about to
+/// run it.
+pub(super) fn set_aside(update: &Path) -> io::Result<PathBuf> {
+    let aside = update.with_file_name(RUNNING);
+    fs::rename(update, &aside)?;
+    Ok(aside)
 }
 
 fn create(data_dir: &Path) -> io::Result<Unverified> {
@@ -109,6 +131,22 @@ fn create(data_dir: &Path) -> io::Result<Unverified> {
         path,
         is_good: false,
     })
+}
+
+/// Whether these octets are a key that an update can be verified by.
+#[must_use]
+pub fn is_key(octets: &[u8]) -> bool {
+    octets.len() == KEY_OCTETS && is_point(octets)
+}
+
+#[cfg(feature = "updates")]
+fn is_point(octets: &[u8]) -> bool {
+    p256::ecdsa::VerifyingKey::from_sec1_bytes(&[&[4_u8][..], octets].concat()).is_ok()
+}
+
+#[cfg(not(feature = "updates"))]
+const fn is_point(_: &[u8]) -> bool {
+    true
 }
 
 #[cfg(feature = "updates")]
@@ -162,5 +200,45 @@ impl Hash {
     fn verify(&self, _: &Signature, _: &[Vec<u8>]) -> Result<(), DecodeError> {
         let what = "update: this build cannot verify signatures";
         Err(DecodeError::of(Code::UpdateSignature, what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::durable::read_bounded;
+
+    use super::{File, OpenOptions, Path, PathBuf, Sink, Unverified, fs, io, set_aside};
+
+    #[test]
+    fn a_file_that_cannot_be_made_durable_is_an_error_of_the_disk() {
+        // Takes every octet and refuses fsync.
+        let file: io::Result<File> = OpenOptions::new().write(true).open("/dev/null");
+        let unverified = Unverified {
+            file: file.unwrap(),
+            path: PathBuf::from("/nowhere/update.bin"),
+            is_good: false,
+        };
+        let error = unverified.keep().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn the_next_update_does_not_touch_the_one_that_runs() {
+        let name = format!("mtls-agent-update-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).unwrap();
+        let first = kept(&folder, b"first");
+        let running = set_aside(&first).unwrap();
+        let second = kept(&folder, b"second");
+        assert_ne!(running, second);
+        assert_eq!(read_bounded(&running, 10).unwrap(), b"first");
+        assert_eq!(read_bounded(&second, 10).unwrap(), b"second");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    fn kept(folder: &Path, octets: &[u8]) -> PathBuf {
+        let mut sink = Sink::open(Some(folder)).unwrap();
+        sink.take(octets).unwrap();
+        sink.file.unwrap().keep().unwrap()
     }
 }

@@ -1,13 +1,15 @@
 //! Acts: runs the operator's program with a verified update, one at a time.
 
 use core::time::Duration;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tracing::{error, info, warn};
 
 use super::clock;
+use super::update::set_aside;
 
 /// How often a running program is looked at. Only while one runs.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -22,6 +24,24 @@ pub struct Updating {
 impl Updating {
     /// Starts the program with the update's path as its last argument.
     pub fn start(&mut self, command: &[String], update: &Path) {
+        let what = format!("verified update {}", update.display());
+        self.begin(command, &what, || {
+            set_aside(update).map(PathBuf::into_os_string)
+        });
+    }
+
+    /// Starts the program with the name of an update that waits on a server.
+    pub fn announce(&mut self, command: &[String], name: &str) {
+        let what = format!("program for the update {name}");
+        self.begin(command, &what, || Ok(name.into()));
+    }
+
+    fn begin(
+        &mut self,
+        command: &[String],
+        what: &str,
+        argument: impl FnOnce() -> io::Result<OsString>,
+    ) {
         let Some((program, arguments)) = command.split_first() else {
             return;
         };
@@ -29,14 +49,9 @@ impl Updating {
             warn!("an update is still running; the new one waits for the next poll");
             return;
         }
-        let started = spawn(program, arguments, update);
-        match started {
+        match argument().and_then(|argument| spawn(program, arguments, &argument)) {
             Ok(child) => {
-                info!(
-                    pid = child.id(),
-                    "runs the verified update {}",
-                    update.display()
-                );
+                info!(pid = child.id(), "runs the {what}");
                 self.child = Some(child);
                 self.look_at = Some(clock::since_boot().saturating_add(LOOK_EVERY));
             }
@@ -49,7 +64,9 @@ impl Updating {
         let Some((program, arguments)) = command.split_first() else {
             return;
         };
-        match spawn(program, arguments, update).and_then(|mut child| child.wait()) {
+        let aside = set_aside(update);
+        let started = aside.and_then(|aside| spawn(program, arguments, aside.as_os_str()));
+        match started.and_then(|mut child| child.wait()) {
             Ok(status) if status.success() => info!("the update has been applied"),
             Ok(status) => error!("the update has failed: {status}"),
             Err(error) => error!("{program} cannot be run for the update: {error}"),
@@ -80,10 +97,10 @@ impl Updating {
     }
 }
 
-fn spawn(program: &str, arguments: &[String], update: &Path) -> io::Result<Child> {
+fn spawn(program: &str, arguments: &[String], last: &OsStr) -> io::Result<Child> {
     Command::new(program)
         .args(arguments)
-        .arg(update)
+        .arg(last)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()

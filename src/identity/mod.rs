@@ -71,9 +71,15 @@ pub struct KeyPair {
 }
 
 /// Loads a gateway's certificate and key and checks everything that can be checked offline.
-/// `now_s` is the effective time in seconds since 1970.
-pub fn load(certificate: &Path, key_path: &Path, now_s: u64) -> Result<Identity, IdentityError> {
-    let mut pair = load_pair(certificate, key_path, now_s)?;
+/// `now_s` is the effective time in seconds since 1970; `credentials` is the folder in which
+/// systemd puts what `LoadCredential=` names, if there is one.
+pub fn load(
+    certificate: &Path,
+    key_path: &Path,
+    credentials: Option<&Path>,
+    now_s: u64,
+) -> Result<Identity, IdentityError> {
+    let mut pair = load_pair(certificate, key_path, credentials, now_s)?;
     let name = pair.facts.common_name.as_deref();
     let eui = name
         .and_then(|name| Eui64::from_hex(name).ok())
@@ -98,11 +104,12 @@ pub fn load(certificate: &Path, key_path: &Path, now_s: u64) -> Result<Identity,
 pub fn load_pair(
     certificate: &Path,
     key_path: &Path,
+    credentials: Option<&Path>,
     now_s: u64,
 ) -> Result<KeyPair, IdentityError> {
     let certificate_octets = source::read_certificate(certificate)?;
     let chain = chain(&certificate_octets, certificate)?;
-    let key_octets = source::read_key(key_path)?;
+    let key_octets = source::read_key(key_path, credentials)?;
     let key_failure = |fault| IdentityError {
         path: key_path.to_owned(),
         fault,

@@ -59,8 +59,9 @@ pub struct SignatureFailed;
 
 impl Signer {
     /// Loads a PEM key file: PKCS#8, SEC1 or PKCS#1, of root or our own user and nobody else's.
-    pub fn load(path: &Path) -> Result<Self, IdentityError> {
-        let octets = source::read_key(path)?;
+    /// `credentials` as for [`super::load`].
+    pub fn load(path: &Path, credentials: Option<&Path>) -> Result<Self, IdentityError> {
+        let octets = source::read_key(path, credentials)?;
         Self::from_pem(&octets).map_err(|fault| IdentityError {
             path: path.to_owned(),
             fault,

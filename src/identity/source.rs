@@ -27,8 +27,12 @@ pub(super) fn read_anchors(path: &Path) -> Result<Vec<u8>, IdentityError> {
     read(file, path, ANCHORS_KIB_MAX).map(|octets| octets.to_vec())
 }
 
-/// Reads a private key file. It must belong to root or to us, and to nobody else.
-pub(super) fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+/// Reads a private key file. It must belong to root or to us, and to nobody else. In
+/// systemd's folder of credentials the group's bit only mirrors an access list with us alone.
+pub(super) fn read_key(
+    path: &Path,
+    credentials: Option<&Path>,
+) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
     let fail = |fault| IdentityError {
         path: path.to_owned(),
         fault,
@@ -39,7 +43,10 @@ pub(super) fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError>
     if metadata.uid() != 0 && metadata.uid() != nix::unistd::geteuid().as_raw() {
         return Err(fail(Fault::Owner(metadata.uid())));
     }
-    if metadata.mode() & 0o077 != 0 {
+    let is_credential =
+        metadata.uid() == 0 && credentials.is_some() && path.parent() == credentials;
+    let is_foreign = if is_credential { 0o037 } else { 0o077 };
+    if metadata.mode() & is_foreign != 0 {
         return Err(fail(Fault::Permissions(metadata.mode() & 0o7777)));
     }
     read(file, path, FILE_KIB_MAX)

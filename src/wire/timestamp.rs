@@ -58,7 +58,10 @@ pub fn http_date(text: &str) -> Option<u64> {
     let mut words = rest.strip_suffix(" GMT")?.split(' ');
     let (day, name, year) = (words.next()?, words.next()?, words.next()?);
     let time = words.next().filter(|_| words.next().is_none())?;
-    let month = MONTHS.find(name).filter(|at| name.len() == 3 && at % 3 == 0)? / 3;
+    let month = MONTHS
+        .find(name)
+        .filter(|at| name.len() == 3 && at % 3 == 0)?
+        / 3;
     let month = u64::try_from(month).ok()?.saturating_add(1);
     let (century, rest) = two_digits(year.as_bytes())?;
     let (year, rest) = two_digits(rest).map(|(year, rest)| {
@@ -124,8 +127,14 @@ mod tests {
 
     #[test]
     fn times_of_http_are_read_in_their_fixed_form_only() {
-        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
-        assert_eq!(http_date("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
+        assert_eq!(
+            http_date("Sun, 06 Nov 1994 08:49:37 GMT"),
+            Some(784_111_777)
+        );
+        assert_eq!(
+            http_date("Thu, 29 Feb 2024 00:00:00 GMT"),
+            Some(1_709_164_800)
+        );
         for text in [
             "",
             "120",

@@ -55,7 +55,9 @@ fn moment(chance: &mut Chance, watched: &Watched) -> Moment {
 fn event(chance: &mut Chance, last: Option<&Action>) -> Event {
     let fitting = chance.percent(50);
     match last {
-        Some(Action::Exchange { id }) if fitting => Event::Offered { id: *id },
+        Some(Action::Exchange { id } | Action::ExchangeFormer { id }) if fitting => {
+            Event::Offered { id: *id }
+        }
         Some(Action::Stage { .. }) if fitting => Event::Staged { set: set(chance) },
         Some(Action::Prove { id, .. }) if fitting && chance.percent(50) => Event::Disproved {
             id: *id,
@@ -70,14 +72,17 @@ fn event(chance: &mut Chance, last: Option<&Action>) -> Event {
 
 fn any(chance: &mut Chance, last: Option<&Action>) -> Event {
     let id = match last {
-        Some(Action::Exchange { id } | Action::Prove { id, .. }) if chance.percent(60) => *id,
+        Some(
+            Action::Exchange { id } | Action::ExchangeFormer { id } | Action::Prove { id, .. },
+        ) if chance.percent(60) => *id,
         _ => ExchangeId(u32::try_from(chance.below(50)).unwrap_or(0)),
     };
     let failure = failure(chance);
-    match chance.below(47) {
+    match chance.below(50) {
         0 | 1 => Event::Started {
             current: chance.percent(50).then(|| set(chance)),
             proven: chance.percent(50),
+            staged: chance.percent(50).then(|| set(chance)),
             boot_delay_wanted: chance.percent(50),
         },
         2..12 => Event::DeadlinePassed,
@@ -104,6 +109,11 @@ fn any(chance: &mut Chance, last: Option<&Action>) -> Event {
         37..39 => Event::RefreshRequested { by: By::Operator },
         39..41 => Event::RefreshRequested { by: By::Link },
         44..47 => Event::NetworkChanged,
+        47 | 48 => Event::CupsMoved {
+            is_on_trial: chance.percent(60),
+            has_former: chance.percent(60),
+        },
+        49 => Event::CupsRenamed,
         41 if chance.percent(10) => Event::Stopping,
         _ => Event::DeadlinePassed,
     }

@@ -29,9 +29,9 @@ pub(crate) struct Watched {
     commanded: Option<Action>,
     current: Option<SetId>,
     good: Option<SetId>,
-    refused_at: Option<Moment>,
+    pub(crate) refused_at: Option<Moment>,
     hurried: Option<Moment>,
-    waived: bool,
+    pub(crate) waived: bool,
     started: bool,
     identity: bool,
     cycle_open: bool,
@@ -105,11 +105,11 @@ impl Watched {
             }
             Event::IdentityLoaded => {
                 self.identity = true;
-                self.waived = true;
+                self.waived |= self.started;
             }
             Event::IdentityUnusable { .. } => self.lose_identity(),
             Event::IdentityLoadFailed { .. } if !self.identity => self.lose_identity(),
-            Event::RefreshRequested { by: By::Operator } => self.waived = true,
+            Event::CupsRenamed | Event::RefreshRequested { by: By::Operator } => self.waived = true,
             Event::DeadlinePassed => {
                 if self
                     .in_flight
@@ -176,7 +176,7 @@ impl Watched {
     fn look_at(&mut self, action: &Action) {
         assert!(!self.quit, "after Quit nothing");
         match action {
-            Action::Exchange { id } => {
+            Action::Exchange { id } | Action::ExchangeFormer { id } => {
                 let early = self
                     .refused_at
                     .is_some_and(|at| self.now < at.plus(REFUSAL_LEAST));

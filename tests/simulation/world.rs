@@ -1,69 +1,51 @@
 //! A CUPS, an LNS, a store and a shell, with faults.
 
-use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mtls_agent::agent::failure::{Class, Failure};
+use mtls_agent::agent::memory::Memory;
 use mtls_agent::agent::{Action, By, Event, ExchangeId, Moment, Report, SetId, Settings};
 
 use crate::chance::Chance;
+use crate::tally::Tally;
 use crate::watch::Watched;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// What happened in a run; equal for equal seeds.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) steps: u64,
-    pub(crate) rotated: u64,
-    pub(crate) confirmed: u64,
-    pub(crate) refused: u64,
-    pub(crate) rolled_back: u64,
-    pub(crate) delayed: u64,
-    pub(crate) restarts: u64,
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.steps += other.steps;
-        self.rotated += other.rotated;
-        self.confirmed += other.confirmed;
-        self.refused += other.refused;
-        self.rolled_back += other.rolled_back;
-        self.delayed += other.delayed;
-        self.restarts += other.restarts;
-    }
-}
-
 /// The content of a credential set; two sets with the same content are the same octets.
-type Content = u64;
+pub(crate) type Content = u64;
 
 #[derive(Default)]
-struct Store {
-    sets: BTreeMap<SetId, Content>,
-    current: Option<SetId>,
-    good: Option<SetId>,
-    quarantine: BTreeSet<Content>,
-    next: u64,
+pub(crate) struct Store {
+    pub(crate) sets: BTreeMap<SetId, Content>,
+    pub(crate) current: Option<SetId>,
+    pub(crate) good: Option<SetId>,
+    pub(crate) quarantine: BTreeSet<Content>,
+    pub(crate) next: u64,
 }
 
-struct World {
-    chance: Chance,
-    settings: Settings,
-    seed: u64,
-    watched: Watched,
-    store: Store,
+pub(crate) struct World {
+    pub(crate) chance: Chance,
+    pub(crate) settings: Settings,
+    pub(crate) seed: u64,
+    pub(crate) watched: Watched,
+    pub(crate) store: Store,
     /// What CUPS wants the device to have, and what the LNS accepts.
-    wanted: Content,
-    accepted: BTreeSet<Content>,
-    offered: BTreeMap<ExchangeId, Content>,
-    reply: Option<(Moment, Event)>,
-    clock_set: Moment,
+    pub(crate) wanted: Content,
+    pub(crate) accepted: BTreeSet<Content>,
+    pub(crate) offered: BTreeMap<ExchangeId, Content>,
+    /// CUPS offers nothing a second time that the device has on its disk.
+    pub(crate) offers_once: bool,
+    pub(crate) taken: BTreeSet<Content>,
+    pub(crate) is_lns_away: bool,
+    /// The CUPS that some contents name, 0 otherwise, and those that are no good any more.
+    pub(crate) cups_of: BTreeMap<Content, u64>,
+    pub(crate) bad_cups: BTreeMap<u64, Class>,
+    pub(crate) reply: Option<(Moment, Event)>,
+    pub(crate) clock_set: Moment,
     /// Percent of exchanges that fail, of store acts that fail.
-    network_faults: u64,
-    store_faults: u64,
-    proofs: BTreeSet<Content>,
-    tally: Tally,
+    pub(crate) network_faults: u64,
+    pub(crate) store_faults: u64,
+    pub(crate) proofs: BTreeSet<Content>,
+    pub(crate) tally: Tally,
 }
 
 pub(crate) fn run(seed: u64, steps: u32) -> Tally {
@@ -93,6 +75,11 @@ impl World {
             wanted: 1,
             accepted: BTreeSet::from([1]),
             offered: BTreeMap::new(),
+            offers_once: chance.percent(30),
+            taken: BTreeSet::new(),
+            is_lns_away: false,
+            cups_of: BTreeMap::new(),
+            bad_cups: BTreeMap::new(),
             reply: None,
             clock_set: Moment::default(),
             network_faults: chance.pick(&[0, 5, 30, 70]),
@@ -104,20 +91,35 @@ impl World {
     }
 
     /// Loses the machine, keeps the store, as a power cut or a restart does.
-    fn boot(&mut self, again: bool) {
+    pub(crate) fn boot(&mut self, again: bool) {
         self.tally.steps += self.watched.steps;
         self.tally.restarts += u64::from(again);
         let now = self.watched.now;
         let seed = self.seed.wrapping_add(self.tally.restarts);
+        // A restart of the process, sometimes a loop of them; or a reboot, which forgets.
+        let before = self.chance.percent(60).then(|| self.watched.agent.memory());
+        let refused_at = self.watched.refused_at.filter(|_| !self.watched.waived);
         self.watched = Watched::new(self.settings, seed, now);
+        if self.chance.percent(50) {
+            self.feed(Event::IdentityLoaded);
+        }
+        if let Some(memory) = before {
+            let memory = Memory::decode(&memory.encode());
+            self.watched.refused_at = refused_at;
+            self.feed(Event::Remembered { memory });
+        }
         self.reply = None;
         self.clock_set = now.plus(self.chance.seconds(300));
         let current = self.store.current;
         let proven = current.is_some() && current == self.store.good;
+        let newest = self.store.sets.keys().next_back().copied();
+        let staged = newest.filter(|set| Some(*set) > current && Some(*set) != self.store.good);
         let boot_delay_wanted = self.chance.percent(50);
+        self.tell_cups();
         self.feed(Event::Started {
             current,
             proven,
+            staged,
             boot_delay_wanted,
         });
     }
@@ -150,7 +152,7 @@ impl World {
         {
             self.watched.now = later;
         }
-        match self.chance.below(18) {
+        match self.chance.below(20) {
             0..5 => self.rotate(),
             5 | 6 => self.revoke(),
             7 => self.boot(true),
@@ -163,17 +165,10 @@ impl World {
             }),
             14 => self.feed(Event::IdentityLoaded),
             15 | 16 => self.feed(Event::NetworkChanged),
+            17 | 18 => self.spoil_cups(),
             _ => self.feed(Event::IdentityLoadFailed {
                 failure: fail(Class::IdentityInvalid),
             }),
-        }
-    }
-
-    /// CUPS wants something new; a quarter of it is poison. The LNS still takes the old.
-    fn rotate(&mut self) {
-        self.wanted += 1;
-        if !self.chance.percent(25) {
-            self.accepted.insert(self.wanted);
         }
     }
 
@@ -188,7 +183,7 @@ impl World {
         }
     }
 
-    fn feed(&mut self, event: Event) {
+    pub(crate) fn feed(&mut self, event: Event) {
         let now = self.watched.now;
         let actions = self.watched.step(event, now);
         for action in actions {
@@ -199,7 +194,15 @@ impl World {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Exchange { id } => {
-                let event = self.exchange(id);
+                let event = self.exchange(id, self.cups_in_use());
+                self.answer(event);
+            }
+            Action::ExchangeFormer { id } => {
+                self.tally.former += 1;
+                let formers = self.former_cups();
+                let turn = usize::try_from(self.tally.former).unwrap_or_default();
+                let former = formers[turn % formers.len()];
+                let event = self.exchange(id, former);
                 self.answer(event);
             }
             Action::Prove { id, set } => {
@@ -223,6 +226,7 @@ impl World {
                 );
                 if pointer && self.chance.percent(50) {
                     self.keep(&act);
+                    self.tell_cups();
                 }
                 self.feed(Event::StoreFailed {
                     failure: fail(Class::Storage),
@@ -230,6 +234,7 @@ impl World {
             }
             act => {
                 if let Some(event) = self.keep(&act) {
+                    self.tell_cups();
                     self.feed(event);
                 }
             }
@@ -242,12 +247,17 @@ impl World {
         self.reply = (!self.chance.percent(2)).then_some((at, event));
     }
 
-    fn exchange(&mut self, id: ExchangeId) -> Event {
+    fn exchange(&mut self, id: ExchangeId, cups: u64) -> Event {
+        if let Some(class) = self.bad_cups.get(&cups) {
+            let failure = fail(*class);
+            return Event::Failed { id, failure };
+        }
         if let Some(failure) = self.fault() {
             return Event::Failed { id, failure };
         }
         let current = self.store.current.map(|set| self.store.sets[&set]);
-        if current == Some(self.wanted) {
+        let is_over = self.offers_once && self.taken.contains(&self.wanted);
+        if is_over || current == Some(self.wanted) {
             return Event::Unchanged { id };
         }
         self.offered.insert(id, self.wanted);
@@ -255,10 +265,20 @@ impl World {
     }
 
     fn prove(&mut self, id: ExchangeId, set: SetId) -> Event {
+        if self.is_lns_away {
+            let failure = fail(Class::Network);
+            return Event::Disproved { id, failure };
+        }
         if let Some(failure) = self.fault() {
             return Event::Disproved { id, failure };
         }
         let content = self.store.sets[&set];
+        let cups = self.cups_of_set(Some(set));
+        let is_new = cups != self.cups_in_use();
+        if let Some(class) = self.bad_cups.get(&cups).filter(|_| is_new) {
+            let failure = fail(*class);
+            return Event::Disproved { id, failure };
+        }
         if self.accepted.contains(&content) {
             self.proofs.insert(content);
             return Event::Proved { id };
@@ -303,6 +323,7 @@ impl World {
                 let set = known.map_or(SetId(store.next), |(set, _)| *set);
                 store.next = store.next.max(set.0 + 1);
                 store.sets.insert(set, content);
+                self.taken.insert(content);
                 Event::Staged { set }
             }
             Action::Commit { set } => {
@@ -350,7 +371,7 @@ impl World {
         }
     }
 
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         for set in [self.store.current, self.store.good].into_iter().flatten() {
             assert!(
                 self.store.sets.contains_key(&set),
@@ -360,34 +381,6 @@ impl World {
         assert!(
             self.store.good.is_none() || self.store.current.is_some(),
             "no CURRENT"
-        );
-    }
-
-    /// With all faults gone, the device has what CUPS wants, and has it as GOOD, in time.
-    fn calm_down(&mut self) {
-        self.network_faults = 0;
-        self.store_faults = 0;
-        self.wanted += 1;
-        self.accepted.insert(self.wanted);
-        self.boot(true);
-        self.feed(Event::IdentityLoaded);
-        let end = self.watched.now.plus(2 * DAY);
-        while self.watched.now < end {
-            let deadline = self.watched.agent.deadline().map(|deadline| deadline.at);
-            let reply = self
-                .reply
-                .take_if(|(at, _)| deadline.is_none_or(|due| *at <= due));
-            let due = deadline.unwrap_or(end);
-            let (at, event) = reply.unwrap_or((due, Event::DeadlinePassed));
-            self.watched.now = self.watched.now.max(at);
-            self.feed(event);
-            self.check();
-        }
-        let current = self.store.current.map(|set| self.store.sets[&set]);
-        assert_eq!(current, Some(self.wanted), "a calm world and no rotation");
-        assert_eq!(
-            self.store.good, self.store.current,
-            "a calm world and no proof"
         );
     }
 }

@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
-use mtls_lab::device::{Device, Scratch, Surroundings};
+use mtls_lab::device::{Device, Scratch, Service, Surroundings};
 use mtls_lab::station::{Options, run};
 use serde_json::json;
 
@@ -58,6 +59,30 @@ impl Scene {
             _scratch: scratch,
         }
     }
+}
+
+/// Whether station counts as connected.
+pub(crate) fn is_connected(service: &Service) -> bool {
+    service.show("/lns/holder/connected") == json!(true)
+}
+
+/// Station's process; 0 without one.
+pub(crate) fn pid(service: &Service) -> u64 {
+    let pid = service.show("/lns/holder/pid");
+    pid.as_u64().unwrap_or_default()
+}
+
+/// Sends a signal: `KILL`.
+pub(crate) fn kill(pid: u64, signal: &str) {
+    let words = format!("kill -{signal} {pid}");
+    let sent = Command::new("sh").args(["-c", &words]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// Whether a process runs: one that has ended may wait for its parent.
+pub(crate) fn is_alive(pid: u64) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_ok_and(|status| !status.contains("State:\tZ"))
 }
 
 /// Writes a script that becomes the double with its own command line, after a `first` line.

@@ -8,11 +8,14 @@
 //!   '---- from any                                                                   |
 //!                               up with another set than the current one: <----------'
 //!                               waiting and opening go on beside it (make before break)
+//!
+//!  waiting -- Resumed: who holds it has connected by itself --> up
 //! ```
 //! One machine for every way of holding the link; who holds it is the shell's business. The
 //! waits are those of the service cycle: the first retry is spread over two minutes, because
 //! after a short outage it is the first retry of the whole fleet that keeps a proxy down.
 
+mod event;
 mod report;
 mod status;
 #[cfg(test)]
@@ -26,6 +29,7 @@ use super::moment::Moment;
 use super::random::Random;
 use super::waiting::{Backoff, EXCHANGE_PATIENCE, Settings};
 
+pub use event::{LinkAction, LinkDeadline, LinkEvent};
 pub use report::{LinkReason, LinkReport};
 pub use status::LinkStatus;
 
@@ -35,77 +39,6 @@ pub const STEADY: Duration = Duration::from_secs(60);
 /// Spread of the first try with new credentials, and after the network came back: both are
 /// this device's own news, but a site's gateways share their switch.
 const SOON: Duration = Duration::from_secs(5);
-
-/// What happened to the link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkEvent {
-    /// This set is in use from now on; `None`: there is no set.
-    SetChanged {
-        /// What CURRENT names.
-        set: Option<SetId>,
-    },
-    /// The moment of [`Link::deadline`] has come. Too early is harmless.
-    DeadlinePassed,
-    /// An interface or a route came up.
-    NetworkChanged,
-    /// Discovery and traffic socket succeeded.
-    Connected {
-        /// Number of the attempt.
-        id: ExchangeId,
-    },
-    /// The attempt failed.
-    Failed {
-        /// Number of the attempt.
-        id: ExchangeId,
-        /// Why.
-        failure: Failure,
-    },
-    /// A connection that was up has ended.
-    Closed {
-        /// Number of the attempt that had opened it.
-        id: ExchangeId,
-        /// Why.
-        failure: Failure,
-    },
-    /// The settings changed.
-    Reconfigured {
-        /// All of them.
-        settings: Settings,
-    },
-    /// The process was told to stop.
-    Stopping,
-}
-
-/// What is wanted of the shell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkAction {
-    /// Do discovery and open the traffic socket with that very set; answered by `Connected`
-    /// or `Failed`.
-    Open {
-        /// Number of the attempt.
-        id: ExchangeId,
-        /// The set to use.
-        set: SetId,
-    },
-    /// Close the connection that this attempt had opened. Nothing answers.
-    Close {
-        /// Number of the attempt.
-        id: ExchangeId,
-    },
-    /// The LNS refused the credentials: let CUPS be asked.
-    AskCups,
-    /// Log and keep this.
-    Report(LinkReport),
-}
-
-/// When to come back, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LinkDeadline {
-    /// The moment.
-    pub at: Moment,
-    /// What is due then.
-    pub reason: LinkReason,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attempt {
@@ -139,6 +72,8 @@ pub struct Link {
     wanted: Option<SetId>,
     up: Option<Up>,
     attempt: Attempt,
+    // The last one that was opened.
+    tried: Option<(ExchangeId, SetId)>,
     next_id: u32,
     failures: u32,
     since: Moment,
@@ -160,6 +95,7 @@ impl Link {
             wanted: None,
             up: None,
             attempt: Attempt::None,
+            tried: None,
             next_id: 0,
             failures: 0,
             since: Moment::default(),
@@ -243,6 +179,7 @@ impl Link {
             (_, LinkEvent::Closed { id, failure }) if self.up.is_some_and(|up| up.id == id) => {
                 self.closed(failure, out);
             }
+            (_, LinkEvent::Resumed { id }) => self.resumed(id, out),
             // A connection that was given up came about all the same.
             (_, LinkEvent::Connected { id }) if self.up.is_none_or(|up| up.id != id) => {
                 out.push(LinkAction::Close { id });
@@ -271,7 +208,12 @@ impl Link {
         self.failures = 0;
         match set {
             None => {
-                out.extend(self.up.take().map(|up| LinkAction::Close { id: up.id }));
+                // Also what is still tried: a holder may go on trying by itself.
+                let up = self.up.take().map(|up| up.id);
+                let tried = self.tried.take().map(|(id, _)| id);
+                let tried = tried.filter(|tried| up != Some(*tried));
+                let ids = [up, tried].into_iter().flatten();
+                out.extend(ids.map(|id| LinkAction::Close { id }));
                 self.attempt = Attempt::None;
             }
             Some(set) if self.up.is_some_and(|up| up.set == set) => self.attempt = Attempt::None,
@@ -313,6 +255,7 @@ impl Link {
         self.next_id = self.next_id.wrapping_add(1);
         let until = self.now.plus(EXCHANGE_PATIENCE);
         self.attempt = Attempt::Opening { id, set, until };
+        self.tried = Some((id, set));
         out.push(LinkAction::Open { id, set });
     }
 
@@ -331,6 +274,17 @@ impl Link {
         self.attempt = Attempt::None;
         if self.wanted.is_some_and(|wanted| wanted != set) {
             self.wait(SOON, LinkReason::NewSet);
+        }
+    }
+
+    /// Only the last attempt can be resumed, and nothing better may be on its way.
+    fn resumed(&mut self, id: ExchangeId, out: &mut Vec<LinkAction>) {
+        if self.up.is_some() || matches!(self.attempt, Attempt::Opening { .. }) {
+            return;
+        }
+        match self.tried.filter(|(tried, _)| *tried == id) {
+            Some((_, set)) => self.connected(id, set, out),
+            None => out.push(LinkAction::Close { id }),
         }
     }
 

@@ -185,6 +185,83 @@ fn a_late_connection_of_an_abandoned_attempt_is_closed() {
     assert_eq!(link.step(LinkEvent::Connected { id }, now), []);
 }
 
+/// A link whose connection has just ended over this class.
+fn lost(class: Class) -> (Link, ExchangeId) {
+    let (mut link, id) = up();
+    let (now, failure) = (link.now.plus(STEADY), failure(class));
+    link.step(LinkEvent::Closed { id, failure }, now);
+    assert_eq!(link.state(), "waiting");
+    (link, id)
+}
+
+#[test]
+fn a_holder_that_reconnects_by_itself_brings_the_link_up_at_once() {
+    for class in [Class::Network, Class::NotAuthorised] {
+        let (mut link, id) = lost(class);
+        let now = link.now.plus(Duration::from_secs(1));
+        assert_eq!(
+            link.step(LinkEvent::Resumed { id }, now),
+            [LinkAction::Report(LinkReport::Up { set: SET })]
+        );
+        assert_eq!((link.state(), link.status().last), ("up", None));
+        // Told twice, it is no news.
+        assert_eq!(link.step(LinkEvent::Resumed { id }, now), []);
+        // It ends like any other.
+        let failure = failure(Class::Network);
+        let actions = link.step(LinkEvent::Closed { id, failure }, now);
+        assert!(
+            matches!(actions[..], [LinkAction::Report(LinkReport::Lost { .. })]),
+            "{actions:?}"
+        );
+    }
+}
+
+#[test]
+fn an_attempt_that_had_failed_may_be_resumed() {
+    let mut link = Link::new(Settings::default(), 1);
+    link.step(LinkEvent::SetChanged { set: Some(SET) }, at(0));
+    let id = opened(&due(&mut link));
+    let (now, failure) = (link.now, failure(Class::NotAuthorised));
+    link.step(LinkEvent::Failed { id, failure }, now);
+    link.step(LinkEvent::Resumed { id }, now);
+    assert_eq!(link.state(), "up");
+    assert_eq!(link.deadline().unwrap().reason, LinkReason::Steady);
+}
+
+#[test]
+fn what_is_resumed_with_an_older_set_is_used_until_the_new_one_is_opened() {
+    let (mut link, id) = lost(Class::Network);
+    let (now, set) = (link.now, Some(SetId(8)));
+    link.step(LinkEvent::SetChanged { set }, now);
+    link.step(LinkEvent::Resumed { id }, now);
+    assert_eq!((link.state(), link.status().set), ("up", Some(SET)));
+    assert_eq!(link.deadline().unwrap().reason, LinkReason::NewSet);
+}
+
+#[test]
+fn a_resumption_that_crosses_the_next_attempt_leaves_the_answer_to_that() {
+    let (mut link, id) = lost(Class::Network);
+    let next = opened(&due(&mut link));
+    let now = link.now;
+    assert_eq!(link.step(LinkEvent::Resumed { id }, now), []);
+    assert_eq!(link.state(), "opening");
+    link.step(LinkEvent::Connected { id: next }, now);
+    assert_eq!(link.state(), "up");
+}
+
+#[test]
+fn a_holder_that_still_tries_is_told_to_end_when_the_set_is_gone() {
+    let (mut link, id) = lost(Class::Network);
+    let now = link.now;
+    let gone = LinkEvent::SetChanged { set: None };
+    assert_eq!(link.step(gone, now), [LinkAction::Close { id }]);
+    assert_eq!(
+        link.step(LinkEvent::Resumed { id }, now),
+        [LinkAction::Close { id }]
+    );
+    assert_eq!((link.state(), link.deadline()), ("off", None));
+}
+
 #[test]
 fn noise_breaks_no_invariant_and_silences_no_link() {
     let mut link = Link::new(Settings::default(), 3);
@@ -196,7 +273,7 @@ fn noise_breaks_no_invariant_and_silences_no_link() {
         now += Duration::from_millis(draw % 40_000);
         let id = ExchangeId(u32::try_from(draw % 5).unwrap() + link.next_id.saturating_sub(3));
         let class = Class::ALL[usize::try_from(draw % 15).unwrap()];
-        let event = match (draw >> 8) % 9 {
+        let event = match (draw >> 8) % 10 {
             0 => LinkEvent::SetChanged {
                 set: Some(SetId(draw % 3)),
             },
@@ -211,6 +288,7 @@ fn noise_breaks_no_invariant_and_silences_no_link() {
                 id,
                 failure: failure(class),
             },
+            7 => LinkEvent::Resumed { id },
             _ => LinkEvent::DeadlinePassed,
         };
         link.step(event, Moment::from_boot(now));

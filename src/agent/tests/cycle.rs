@@ -184,7 +184,7 @@ fn a_set_that_cannot_be_proved_for_seven_days_is_dropped_without_quarantine() {
 }
 
 #[test]
-fn a_staged_set_that_cups_no_longer_offers_is_dropped() {
+fn a_staged_set_is_proved_on_when_cups_offers_it_no_more() {
     let mut agent = in_service();
     let id = proving(&mut agent);
     tell(
@@ -196,16 +196,69 @@ fn a_staged_set_that_cups_no_longer_offers_is_dropped() {
     );
     tell(&mut agent, Event::RefreshRequested { by: By::Operator });
     let id = ExchangeId(id.0 + 1);
+    let Some(Action::Prove { id, set: SET }) = tell(&mut agent, Event::Unchanged { id }).0.pop()
+    else {
+        panic!("not proved in this cycle")
+    };
+    let failure = failure(Class::Network);
     assert_eq!(
-        tell(&mut agent, Event::Unchanged { id }),
+        tell(
+            &mut agent,
+            Event::Disproved {
+                id,
+                failure: failure.clone()
+            }
+        ),
+        [Action::Report(Report::Delayed { set: SET, failure })]
+    );
+    assert_eq!(agent.status().staged, Some(SET));
+    assert_eq!(reason(&agent), "prove_again");
+}
+
+#[test]
+fn a_newer_set_takes_the_place_of_the_staged_one() {
+    let newer = SetId(8);
+    let mut agent = in_service();
+    let id = proving(&mut agent);
+    tell(
+        &mut agent,
+        Event::Disproved {
+            id,
+            failure: failure(Class::Network),
+        },
+    );
+    tell(&mut agent, Event::RefreshRequested { by: By::Operator });
+    let id = ExchangeId(id.0 + 1);
+    tell(&mut agent, Event::Offered { id });
+    let actions = tell(&mut agent, Event::Staged { set: newer });
+    assert!(matches!(
+        actions.0.as_slice(),
         [
             Action::Discard {
                 set: SET,
                 quarantine: false
             },
-            Action::Report(Report::Unchanged)
-        ]
-    );
+            Action::Prove { set, .. }
+        ] if *set == newer
+    ));
+}
+
+#[test]
+fn a_set_staged_before_the_start_is_proved_with_the_first_contact() {
+    let mut agent = Agent::new(Settings::default(), 1);
+    agent.step(Event::IdentityLoaded, at(1000));
+    let started = Event::Started {
+        current: Some(OLD),
+        proven: true,
+        staged: Some(SET),
+        boot_delay_wanted: true,
+    };
+    assert_eq!(agent.step(started, at(1000)), []);
+    let id = asked(&mut agent);
+    assert!(matches!(
+        tell(&mut agent, Event::Unchanged { id }).0.as_slice(),
+        [Action::Prove { set: SET, .. }]
+    ));
 }
 
 #[test]

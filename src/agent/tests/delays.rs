@@ -26,6 +26,7 @@ fn a_boot_delay_spreads_the_first_contact() {
         let started = Event::Started {
             current: None,
             proven: false,
+            staged: None,
             boot_delay_wanted: true,
         };
         agent.step(started, at(20));
@@ -260,4 +261,19 @@ fn a_set_without_an_lns_leaves_the_interval_of_a_device_without_a_set() {
     let id = asked(&mut agent);
     tell(&mut agent, Event::Unchanged { id });
     assert!(wait(&agent) > 20 * 60 * MINUTE);
+}
+
+#[test]
+fn another_cups_in_the_configuration_is_asked_within_seconds() {
+    let mut agent = in_service();
+    let id = asked(&mut agent);
+    tell(&mut agent, Event::Unchanged { id });
+    assert!(wait(&agent) > Duration::from_secs(20 * 3600));
+    assert_eq!(tell(&mut agent, Event::CupsRenamed), []);
+    assert!(wait(&agent) <= Duration::from_secs(5));
+    // While the one before is being asked, its answer says nothing of the new one.
+    let id = asked(&mut agent);
+    assert_eq!(tell(&mut agent, Event::CupsRenamed), []);
+    tell(&mut agent, Event::Unchanged { id });
+    assert_eq!(wait(&agent), Duration::ZERO);
 }

@@ -14,6 +14,7 @@ fn a_start_without_word_of_the_identity_asks_for_it() {
     let started = Event::Started {
         current: Some(OLD),
         proven: true,
+        staged: None,
         boot_delay_wanted: false,
     };
     assert_eq!(agent.step(started, at(1000)), [Action::ReloadIdentity]);

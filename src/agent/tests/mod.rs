@@ -7,7 +7,9 @@ use super::*;
 
 mod cycle;
 mod delays;
+mod former;
 mod identity;
+mod memory;
 mod network;
 mod trial;
 
@@ -33,6 +35,7 @@ pub(super) fn begun(settings: Settings, current: Option<SetId>, proven: bool) ->
     let started = Event::Started {
         current,
         proven,
+        staged: None,
         boot_delay_wanted: false,
     };
     assert_eq!(agent.step(started, at(1000)), []);

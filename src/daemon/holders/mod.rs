@@ -2,14 +2,14 @@
 
 mod relay;
 pub mod session;
-mod station;
+pub mod station;
 
 use core::time::Duration;
 use std::os::unix::net::UnixStream;
 
 use self::relay::Relay;
 use self::session::{Pace, SessionHolder};
-use self::station::{Means, Station};
+use self::station::{Pace as StationPace, Setup, Station};
 use super::compose;
 use super::linking::Holder;
 use crate::config::{Config, Mode};
@@ -27,14 +27,9 @@ pub fn make(config: &Config, wake: UnixStream) -> Result<Option<Box<dyn Holder>>
             gateways,
             users,
         } => Ok(Some(Box::new(Relay::start(listen, gateways, users, wake)?))),
-        Mode::Station { command, unit } => {
-            let means = if command.is_empty() {
-                Means::Unit(unit.clone())
-            } else {
-                Means::Command(command.clone())
-            };
-            let home = config.lns.station_home.clone().unwrap_or_default();
-            let station = Station::new(means, home, wake)
+        Mode::Station { .. } => {
+            let setup = Setup::of(&config.lns).ok_or("lns.mode is not station")?;
+            let station = Station::start(setup, StationPace::default(), wake)
                 .map_err(|error| format!("lns.mode station: {error}"))?;
             Ok(Some(Box::new(station)))
         }

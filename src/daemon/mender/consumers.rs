@@ -136,7 +136,10 @@ impl Consumers {
     }
 
     fn url(&self) -> String {
-        self.forwarder.as_ref().map(Forwarder::url).unwrap_or_default()
+        self.forwarder
+            .as_ref()
+            .map(Forwarder::url)
+            .unwrap_or_default()
     }
 
     #[cfg(feature = "dbus")]

@@ -1,7 +1,6 @@
 //! Acts: the duty of a device at Mender: token, inventory, and news of updates.
 
 use core::time::Duration;
-use std::ffi::OsStr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -42,13 +41,10 @@ impl<'a> Device<'a> {
     ) -> Result<Self, String> {
         make_runtime_dir(&config.runtime_dir)
             .map_err(|error| format!("{}: {error}", config.runtime_dir.display()))?;
-        let consumers = Consumers::start(
-            &config.runtime_dir,
-            config.forwarder,
-            config.dbus,
-            &wake,
-        )?;
-        let worker = Worker::start(Some(wake), jobs::carry_out).map_err(|error| error.to_string())?;
+        let consumers =
+            Consumers::start(&config.runtime_dir, config.forwarder, config.dbus, &wake)?;
+        let worker =
+            Worker::start(Some(wake), jobs::carry_out).map_err(|error| error.to_string())?;
         let is_boot = clock::since_boot() < BOOT_RECENT;
         Ok(Self {
             service: Service::start(config, worker, consumers, seed(), is_boot),
@@ -65,7 +61,7 @@ impl<'a> Device<'a> {
             if let Report::UpdateWaits { is_news: true } = report {
                 let name = self.service.update.clone().unwrap_or_default();
                 let command = &self.service.config.update_command;
-                self.updating.start(command, OsStr::new(&name));
+                self.updating.announce(command, &name);
             }
             self.line = Some(report.to_string());
         }

@@ -7,7 +7,7 @@ use crate::wire::mender::deployments::Deployment;
 
 /// Something to do on the network.
 #[derive(Debug)]
-pub enum Job {
+pub(super) enum Job {
     /// One pass over the servers.
     Authenticate(ExchangeId, Box<Attempt>),
     /// Gather and send the inventory.
@@ -18,7 +18,7 @@ pub enum Job {
 
 /// What came of it.
 #[derive(Debug)]
-pub enum Done {
+pub(super) enum Done {
     /// A token, or why there is none.
     Authenticated(ExchangeId, Result<Box<Accepted>, Refused>),
     /// The digest of what the server has now; `None` if it had it.
@@ -29,7 +29,7 @@ pub enum Done {
 
 /// Does a job; may take minutes.
 #[must_use]
-pub fn carry_out(job: Job) -> Done {
+pub(super) fn carry_out(job: Job) -> Done {
     match job {
         Job::Authenticate(id, attempt) => Done::Authenticated(id, attempt.run().map(Box::new)),
         Job::Inventory(id, gathering) => Done::Gathered(id, gathering.run()),

@@ -4,7 +4,15 @@ pub mod attempt;
 #[cfg(feature = "dbus")]
 pub mod bus;
 pub mod call;
+mod consumers;
+pub(super) mod duty;
 pub mod facts;
+pub mod forwarder;
 pub mod gathering;
+mod jobs;
+pub(super) mod once;
+mod overview;
 pub mod scripts;
+mod service;
 pub mod standing;
+mod token_file;

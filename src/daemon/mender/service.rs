@@ -111,34 +111,52 @@ impl Service {
     /// Tells the machine what the worker did and what the other programs want.
     pub(super) fn woken(&mut self) {
         while let Some(done) = self.worker.take() {
-            match done {
-                Done::Authenticated(id, Ok(accepted)) => self.authenticated(id, accepted),
-                Done::Authenticated(id, Err(refused)) => self.refused(id, refused),
-                Done::Gathered(id, Ok(None)) => self.tell(Event::InventoryUnchanged { id }),
-                Done::Gathered(id, Ok(sent)) => {
-                    self.sent = sent;
-                    self.is_forbidden_known = false;
-                    self.tell(Event::InventorySent { id });
-                }
-                Done::Gathered(id, Err(error)) => {
-                    let event = |failure| Event::InventoryFailed { id, failure };
-                    self.gathering_failed(error, event);
-                }
-                Done::Asked(id, Ok(deployment)) => {
-                    self.update = deployment.map(|deployment| deployment.artifact_name);
-                    let update = self.update.is_some();
-                    self.tell(Event::Polled { id, update });
-                }
-                Done::Asked(id, Err(error)) => {
-                    self.gathering_failed(error, |failure| Event::PollFailed { id, failure });
-                }
-            }
+            self.tell_done(done);
         }
         if self.consumers.take_refusal() {
             self.tell(Event::TokenRefused);
         }
         if self.consumers.take_wish() {
             self.tell(Event::FetchRequested);
+        }
+    }
+
+    /// Waits for the worker, or for the machine's next deadline, and tells the machine.
+    pub(super) fn wait(&mut self, patience: Duration) -> Result<(), Failure> {
+        match self.worker.wait(patience)? {
+            Some(done) => self.tell_done(done),
+            None => self.tell(Event::DeadlinePassed),
+        }
+        Ok(())
+    }
+
+    /// Whether inventory follows a token.
+    pub(super) fn sends_inventory(&self) -> bool {
+        settings(&self.config).inventory_poll.is_some()
+    }
+
+    fn tell_done(&mut self, done: Done) {
+        match done {
+            Done::Authenticated(id, Ok(accepted)) => self.authenticated(id, accepted),
+            Done::Authenticated(id, Err(refused)) => self.refused(id, refused),
+            Done::Gathered(id, Ok(None)) => self.tell(Event::InventoryUnchanged { id }),
+            Done::Gathered(id, Ok(sent)) => {
+                self.sent = sent;
+                self.is_forbidden_known = false;
+                self.tell(Event::InventorySent { id });
+            }
+            Done::Gathered(id, Err(error)) => {
+                let event = |failure| Event::InventoryFailed { id, failure };
+                self.gathering_failed(error, event);
+            }
+            Done::Asked(id, Ok(deployment)) => {
+                self.update = deployment.map(|deployment| deployment.artifact_name);
+                let update = self.update.is_some();
+                self.tell(Event::Polled { id, update });
+            }
+            Done::Asked(id, Err(error)) => {
+                self.gathering_failed(error, |failure| Event::PollFailed { id, failure });
+            }
         }
     }
 
@@ -160,16 +178,15 @@ impl Service {
 
     /// Takes a new configuration. One whose files cannot be used is not taken at all.
     pub(super) fn reconfigure(&mut self, config: config::Mender) {
-        if let (Some(_), Err(failure)) = (&self.standing, standing::load(&config)) {
+        if let (Some(_), Err(failure)) = (&self.standing, standing::load(&config, true)) {
             return self.tell(Event::IdentityLoadFailed { failure });
         }
         for note in &config.notes {
             warn!(code = "mender_conf", "{note}");
         }
         let before = core::mem::replace(&mut self.config, config);
-        let fixed = |config: &config::Mender| {
-            (config.runtime_dir.clone(), config.forwarder, config.dbus)
-        };
+        let fixed =
+            |config: &config::Mender| (config.runtime_dir.clone(), config.forwarder, config.dbus);
         if fixed(&before) != fixed(&self.config) {
             warn!("runtime_dir, mender.forwarder and mender.dbus change at the next start only");
             self.config.runtime_dir = before.runtime_dir;
@@ -245,14 +262,12 @@ impl Service {
         job: Result<Job, Failure>,
         failed: impl FnOnce(Failure) -> Event,
     ) -> Option<Event> {
-        match job {
-            Ok(job) if self.worker.send(job) => None,
-            Ok(_) => {
-                let text = "the worker thread has ended; restart the agent";
-                Some(failed(Failure::new(Class::Storage, "worker", text)))
-            }
-            Err(failure) => Some(failed(failure)),
-        }
+        let sent = job.and_then(|job| {
+            let text = "the worker thread has ended; restart the agent";
+            let ended = || Failure::new(Class::Storage, "worker", text);
+            self.worker.send(job).then_some(()).ok_or_else(ended)
+        });
+        sent.err().map(failed)
     }
 
     fn attempt(&self) -> Result<Box<Attempt>, Failure> {
@@ -377,7 +392,7 @@ impl Service {
     }
 
     fn load_identity(&mut self) -> Event {
-        let loaded = standing::load(&self.config);
+        let loaded = standing::load(&self.config, true);
         let event = match loaded {
             Ok(standing) => {
                 for Warning { code, text } in &standing.warnings {
@@ -397,7 +412,14 @@ impl Service {
         let failure = report.failure();
         let told = failure.map_or_else(
             || format!("{} {report}", report.name()),
-            |failure| format!("{} {} {}", report.name(), failure.class.name(), failure.code),
+            |failure| {
+                format!(
+                    "{} {} {}",
+                    report.name(),
+                    failure.class.name(),
+                    failure.code
+                )
+            },
         );
         let is_again = report.ends_attempt() && self.last_told.as_deref() == Some(&*told);
         if is_again {

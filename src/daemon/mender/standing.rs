@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use crate::agent::failure::{Class, Failure};
 use crate::config::Mender;
 use crate::daemon::clock::Effective;
+use crate::daemon::notify::credentials_directory;
 use crate::daemon::tls::TlsAccess;
 use crate::identity::error::IdentityError;
 use crate::identity::signing::Signer;
@@ -67,8 +68,12 @@ impl Standing {
     }
 }
 
-/// Loads everything anew; makes the auth key if that is wanted and it is missing.
-pub fn load(config: &Mender) -> Result<Standing, Failure> {
+/// Loads everything anew. `may_write`: an auth key that may be made is made when it is missing,
+/// and the mode of a key is mended.
+pub fn load(config: &Mender, may_write: bool) -> Result<Standing, Failure> {
+    if may_write {
+        prepare(config)?;
+    }
     let pair = pair(config)?;
     let not_before_s = pair.as_ref().map(|pair| pair.facts.not_before_s);
     let time = Effective::from_passed(not_before_s.as_slice());
@@ -95,6 +100,24 @@ pub fn load(config: &Mender) -> Result<Standing, Failure> {
     })
 }
 
+fn prepare(config: &Mender) -> Result<(), Failure> {
+    if is_key_to_be_made(config) {
+        make_key(config)?;
+    }
+    let credentials = credentials_directory();
+    let keys = config.identity.iter().map(|files| files.key.as_path());
+    for key in keys.chain([config.auth_key.as_path()]) {
+        repair_mode(key, credentials.as_deref());
+    }
+    Ok(())
+}
+
+/// Whether the next start makes an auth key.
+#[must_use]
+pub fn is_key_to_be_made(config: &Mender) -> bool {
+    config.may_make_key && config.auth_key.symlink_metadata().is_err()
+}
+
 fn tls(
     config: &Mender,
     roots: RootCertStore,
@@ -115,25 +138,27 @@ fn pair(config: &Mender) -> Result<Option<KeyPair>, Failure> {
         return Ok(None);
     };
     let early = Effective::from_passed(&[]);
-    repair_mode(&files.key);
-    identity::load_pair(&files.certificate, &files.key, early.now_s())
+    let credentials = credentials_directory();
+    let (certificate, key) = (&files.certificate, &files.key);
+    identity::load_pair(certificate, key, credentials.as_deref(), early.now_s())
         .map(Some)
         .map_err(|error| refused(&error))
 }
 
 fn signer(config: &Mender) -> Result<Signer, Failure> {
     let path = &config.auth_key;
-    if config.may_make_key && path.symlink_metadata().is_err() {
-        make_key(config)?;
-    }
-    repair_mode(path);
-    Signer::load(path).map_err(|error| refused(&error))
+    let credentials = credentials_directory();
+    Signer::load(path, credentials.as_deref()).map_err(|error| refused(&error))
 }
 
 /// A key that others can merely read is mended, as the official client does; one that they can
 /// write is refused when it is loaded.
-fn repair_mode(path: &Path) {
+fn repair_mode(path: &Path, credentials: Option<&Path>) {
     let Ok(facts) = path.metadata() else { return };
+    // What systemd provides is as systemd made it.
+    if credentials.is_some_and(|folder| path.starts_with(folder)) {
+        return;
+    }
     let path_shown = path.display();
     let mode = facts.mode() & 0o7777;
     let (is_foreign, is_foreign_written) = (mode & 0o077 > 0, mode & 0o022 > 0);

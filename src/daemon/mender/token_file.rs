@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::sys::statfs::{RAMFS_MAGIC, TMPFS_MAGIC, statfs};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use tracing::warn;
 
 use crate::wire::mender::token::Token;
@@ -26,9 +26,8 @@ impl TokenFile {
     pub(super) fn new(runtime_dir: &Path) -> Self {
         let path = runtime_dir.join(NAME);
         let _ = fs::remove_file(&path);
-        let is_memory = statfs(runtime_dir).is_ok_and(|facts| {
-            [TMPFS_MAGIC, RAMFS_MAGIC].contains(&facts.filesystem_type())
-        });
+        let kind = statfs(runtime_dir).map(|facts| facts.filesystem_type());
+        let is_memory = kind == Ok(TMPFS_MAGIC);
         if !is_memory {
             warn!(
                 code = "runtime_on_disk",

@@ -207,7 +207,11 @@ impl Authority {
     }
 
     fn server(&self, dir: &Path, file: &str) -> Pair {
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let names = vec![
+            "localhost".to_owned(),
+            "127.0.0.1".to_owned(),
+            "::1".to_owned(),
+        ];
         let mut params = CertificateParams::new(names).expect("these names are well formed");
         params
             .distinguished_name

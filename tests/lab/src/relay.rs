@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::device::{Device, EUI, Scratch, Service, Surroundings};
-use crate::lns::Manner;
+use crate::lns::{Fault, Manner};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::client::Response;
@@ -68,6 +68,21 @@ impl Scene {
         service.until("the link uses the new key", |service| {
             service.count("the LNS link is up") > ups
         });
+    }
+}
+
+impl Scene {
+    /// Waits until the link is lost, ends the fault, and sees the next try bring it back.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn comes_back(&self, service: &Service, address: &str) {
+        service.until("the link is lost", |service| {
+            service.count("the LNS link is lost") == 1
+        });
+        self.around.lns.set_fault(Fault::None);
+        self.rotate(service, "another");
+        echo(&mut traffic(address), "back");
     }
 }
 
@@ -168,4 +183,41 @@ pub fn raw(address: &str, octets: &[u8]) -> String {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("a clean end");
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A request for a WebSocket, as far as it goes without lines of the client's own.
+#[must_use]
+pub fn head(target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+}
+
+/// Sends a text through an LNS that sends it back, and waits for it.
+///
+/// # Panics
+/// Something else comes back, or nothing.
+pub fn echo<S: Read + Write>(socket: &mut WebSocket<S>, text: &str) {
+    socket.send(Message::text(text)).expect("it is open");
+    let back = socket.read().expect("it is open");
+    assert_eq!(back, Message::text(text));
+}
+
+/// Asks for the address and gives the socket, whatever comes.
+///
+/// # Panics
+/// There is no upgrade.
+#[must_use]
+pub fn ask(address: &str) -> Socket {
+    let mut socket = open(&format!("ws://{address}/router-info"), &[]).expect("an upgrade");
+    socket
+        .send(Message::text(json!({ "router": EUI }).to_string()))
+        .expect("it is open");
+    socket
+}
+
+/// Whether the relay asks its client to come back later: 1013.
+#[must_use]
+pub fn is_put_off(mut socket: Socket) -> bool {
+    matches!(socket.read(), Ok(Message::Close(Some(frame))) if u16::from(frame.code) == 1013)
 }

@@ -1,7 +1,8 @@
 //! Plays: Basic Station, as far as somebody who starts and watches it can tell.
 //!
 //! It reads `tc.uri`, `tc.trust` and `tc.key` at each connect, asks discovery, opens the traffic
-//! connection and keeps it. It ends with code 1 over a bad address. Tokens only, no client
+//! connection and keeps it; after that was closed it tries the same address some times before
+//! it asks again. It ends with code 1 over a bad address. Tokens only, no client
 //! certificate and no radio. Its log has the original's form.
 
 use std::fs;
@@ -17,7 +18,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
-use tungstenite::client::IntoClientRequest as _;
+use tungstenite::client::{IntoClientRequest as _, client_with_config};
+use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use crate::tls;
@@ -119,21 +121,31 @@ pub fn run(options: &Options) -> i32 {
         log("TCE:CRIT", "No TC URI or a bad one");
         return 1;
     }
+    log("TCE:INFO", "Starting TC engine");
     let (mut refused, mut closed) = (0, 0);
+    // The address of traffic is used again after a connection that was closed.
+    let mut known = None;
     loop {
         // The table of waits in seconds: discovery 0, 10, 20 .. 60; traffic refused 10; closed 1 .. 16.
-        let wait = match round(options) {
+        let (what, wait) = match round(options, &mut known) {
             End::Discovery => {
                 refused = (refused + 10).min(60);
-                refused
+                ("INFOS", refused)
             }
-            End::Traffic => 10,
+            End::Traffic => ("INFOS", 10),
+            End::Closed if closed == 16 => {
+                (known, closed) = (None, 2);
+                ("INFOS", 10)
+            }
             End::Closed => {
                 closed = (closed * 2).clamp(1, 16);
-                closed
+                ("MUXS", closed)
             }
         };
-        log("TCE:INFO", &format!("reconnect backoff {wait}s"));
+        log(
+            "TCE:INFO",
+            &format!("{what} reconnect backoff {wait}s (retry 1)"),
+        );
         thread::sleep(Duration::from_secs(wait) / options.faster.max(1));
     }
 }
@@ -156,26 +168,21 @@ fn address(home: &Path) -> Option<String> {
     (text.starts_with("ws://") || text.starts_with("wss://")).then(|| text.to_owned())
 }
 
-fn round(options: &Options) -> End {
+fn round(options: &Options, known: &mut Option<String>) -> End {
     let Some(infos) = address(&options.home) else {
         return End::Discovery;
     };
-    log("TCE:VERB", &format!("Connecting to INFOS at {infos}"));
-    let traffic = match discover(&options.home, &infos) {
-        Ok(uri) => uri,
-        Err(why) => {
-            log("TCE:ERRO", &why);
-            return End::Discovery;
-        }
+    let traffic = match known.take() {
+        Some(uri) => uri,
+        None => match find(options, &infos) {
+            Some(uri) => uri,
+            None => return End::Discovery,
+        },
     };
-    log(
-        "TCE:INFO",
-        &format!("Infos: 123:4567:89ab:cdef muxs-::0 {traffic}"),
-    );
     let mut socket = match open(&options.home, &traffic) {
         Ok(socket) => socket,
         Err(why) => {
-            log("TCE:ERRO", &why);
+            log(mark(&why), &why);
             return End::Traffic;
         }
     };
@@ -185,7 +192,31 @@ fn round(options: &Options) -> End {
         while socket.read().is_ok() {}
     }
     log("TCE:INFO", "MUXS connection closed");
+    *known = Some(traffic);
     End::Closed
+}
+
+fn find(options: &Options, infos: &str) -> Option<String> {
+    log("TCE:VERB", &format!("Connecting to INFOS at {infos}"));
+    match discover(&options.home, infos) {
+        Ok(uri) => {
+            let text = format!("Infos: 123:4567:89ab:cdef muxs-::0 {uri}");
+            log("TCE:INFO", &text);
+            Some(uri)
+        }
+        Err(why) => {
+            log(mark(&why), &why);
+            None
+        }
+    }
+}
+
+fn mark(why: &str) -> &'static str {
+    if why.contains("WS upgrade") {
+        "AIO:ERRO"
+    } else {
+        "TCE:ERRO"
+    }
 }
 
 fn discover(home: &Path, infos: &str) -> Result<String, String> {
@@ -235,14 +266,19 @@ fn open(home: &Path, uri: &str) -> Result<WebSocket<Box<dyn Link>>, String> {
     } else {
         Box::new(socket)
     };
-    match tungstenite::client(request, stream) {
+    match client_with_config(request, stream, Some(limits())) {
         Ok((socket, _)) => Ok(socket),
         Err(HandshakeError::Failure(Error::Http(answer))) => Err(format!(
-            "WS upgrade failed with HTTP status code: {}",
+            "[4] WS upgrade failed with HTTP status code: {}",
             answer.status().as_u16()
         )),
         Err(error) => Err(failed(&error)),
     }
+}
+
+/// The original takes no frame whose length needs 64 bits.
+fn limits() -> WebSocketConfig {
+    WebSocketConfig::default().max_frame_size(Some(65_535))
 }
 
 fn secured(home: &Path, host: String, socket: TcpStream) -> io::Result<Box<dyn Link>> {

@@ -24,9 +24,9 @@ use super::local::Local;
 use super::pipe::Pipe;
 use super::remote::flush;
 use crate::agent::ExchangeId;
+use crate::limits::{RELAY_CHATTER_MAX, RELAY_READS_A_TURN};
 use crate::wire::eui::Eui64;
 use crate::wire::lns::ANSWER_OCTETS_MAX;
-use crate::wire::uri::ServerUri;
 
 /// One client.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub(super) struct Early {
 pub(super) struct Asking {
     socket: WebSocket<Local>,
     host: String,
+    /// Messages that were no question.
+    chatter: usize,
 }
 
 /// What reading brought.
@@ -72,8 +74,8 @@ pub(super) enum Heard<T> {
 }
 
 impl Client {
-    /// What to wait for, and where.
-    pub(super) fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+    /// What to wait for, and where: whether it is the LNS's side, descriptor, events.
+    pub(super) fn interests(&self) -> impl Iterator<Item = (bool, BorrowedFd<'_>, PollFlags)> {
         let gone = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
         let pair = match &self.phase {
             Phase::Head { local, .. } => [Some((local.as_fd(), PollFlags::POLLIN)), None],
@@ -90,8 +92,11 @@ impl Client {
             ],
             Phase::Over => [None, None],
         };
-        let is_wanted = |pair: &(BorrowedFd<'_>, PollFlags)| !pair.1.is_empty();
-        pair.into_iter().flatten().filter(is_wanted)
+        let sides = pair.into_iter().zip([false, true]);
+        sides.filter_map(|(side, is_remote)| {
+            let (fd, flags) = side?;
+            (!flags.is_empty()).then_some((is_remote, fd, flags))
+        })
     }
 
     /// When it is given up, if nothing happens.
@@ -132,7 +137,11 @@ impl Asking {
         } else {
             format!("{host}:80")
         };
-        Some(Self { socket, host })
+        Some(Self {
+            socket,
+            host,
+            chatter: 0,
+        })
     }
 
     /// Reads the question: the gateway, or `None` in it if that cannot be read.
@@ -142,7 +151,9 @@ impl Asking {
                 Ok(Message::Text(text)) => return Heard::Word(router(text.as_bytes())),
                 Ok(Message::Binary(octets)) => return Heard::Word(router(&octets)),
                 Ok(Message::Close(_)) => return Heard::End,
-                Ok(_) => {}
+                // Whoever pings without end must not keep the others waiting.
+                Ok(_) if self.chatter >= RELAY_CHATTER_MAX => return Heard::End,
+                Ok(_) => self.chatter = self.chatter.saturating_add(1),
                 Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                     return Heard::Nothing;
                 }
@@ -152,8 +163,8 @@ impl Asking {
     }
 
     /// Answers with the relay's own address.
-    pub(super) fn found(self, router: Eui64, uri: &ServerUri) -> Phase {
-        let own = format!("ws://{}{}", self.host, uri.path());
+    pub(super) fn found(self, router: Eui64, target: &str) -> Phase {
+        let own = format!("ws://{}{target}", self.host);
         let router = router.id6().to_string();
         self.answer(&json!({ "router": router, "muxs": "muxs-::0", "uri": own }))
     }
@@ -219,6 +230,11 @@ impl Phase {
         }
     }
 
+    /// Whether it waits for the LNS.
+    pub(super) const fn is_waiting(&self) -> bool {
+        matches!(self, Self::Asked(..) | Self::Waiting(..))
+    }
+
     /// Ends at once whatever it is.
     pub(super) fn end(&mut self) {
         match self {
@@ -257,7 +273,7 @@ pub(super) fn leave(mut local: Local, mut octets: Vec<u8>, scratch: &mut [u8]) -
     if octets.is_empty() {
         // What it still sends must not turn its end into a reset that eats the answer.
         local.finish();
-        loop {
+        for _ in 0..RELAY_READS_A_TURN {
             match local.read(scratch) {
                 Ok(1..) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -278,5 +294,46 @@ fn router(question: &[u8]) -> Option<Eui64> {
         Value::String(text) => Eui64::from_any(text).ok(),
         Value::Number(number) => number.as_u64().map(Eui64::new),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::{Asking, Heard, Local, Opening, Phase, leave};
+    use crate::limits::RELAY_READS_A_TURN;
+
+    const HEAD: &[u8] = b"GET /router-info HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+    fn pair() -> (UnixStream, Local) {
+        let (far, near) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        (far, Local::Unix(near))
+    }
+
+    #[test]
+    fn a_client_that_talks_on_after_its_end_is_heard_only_so_much_a_turn() {
+        let (mut far, local) = pair();
+        far.write_all(&vec![b'x'; 32 * 1024]).unwrap();
+        let mut scratch = [0; 512];
+        let mut turns = 0;
+        let mut phase = leave(local, Vec::new(), &mut scratch);
+        drop(far);
+        while let Phase::Leaving { local, octets } = phase {
+            turns += 1;
+            phase = leave(local, octets, &mut scratch);
+        }
+        assert_eq!(turns, 32 * 1024 / (512 * RELAY_READS_A_TURN));
+    }
+
+    #[test]
+    fn a_client_that_pings_instead_of_asking_is_given_up() {
+        let (mut far, local) = pair();
+        let opening = Opening::read(HEAD).unwrap().unwrap();
+        let mut asking = Asking::start(local, &opening, &[], "localhost:80").unwrap();
+        far.write_all(&[0x89, 0x80, 0, 0, 0, 0].repeat(17)).unwrap();
+        assert!(matches!(asking.hear(), Heard::End));
     }
 }

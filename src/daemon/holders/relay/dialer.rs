@@ -10,10 +10,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{KeepAlive, TcpKeepCount, TcpKeepIdle, TcpKeepInterval};
+use nix::sys::socket::sockopt::{
+    KeepAlive, TcpKeepCount, TcpKeepIdle, TcpKeepInterval, TcpUserTimeout,
+};
 use tungstenite::http::{HeaderName, HeaderValue, Response};
 
-use super::head::Opening;
+use super::head::{Opening, refusal};
 use super::remote::Remote;
 use super::serve::{Attempt, Note, Notes};
 use crate::agent::ExchangeId;
@@ -24,7 +26,7 @@ use crate::daemon::discovery::Proof;
 use crate::daemon::session::{Seen, Session, SessionError};
 use crate::limits::{
     ERROR_BODY_OCTETS_MAX, HEADER_OCTETS_MAX, RELAY_CLIENTS_MAX, RELAY_DIALER_IDLE,
-    RELAY_DIALERS_MAX,
+    RELAY_DIALERS_MAX, RELAY_UNACKNOWLEDGED_MS_MAX,
 };
 use crate::wire::uri::ServerUri;
 
@@ -57,6 +59,27 @@ pub(super) enum Answer {
     Open { remote: Remote, octets: Vec<u8> },
     /// Another status: what came, and what it means.
     Refused { octets: Vec<u8>, failure: Failure },
+}
+
+impl Answer {
+    /// The same without the token, should the LNS have repeated it.
+    fn withheld(self, access: &Proof) -> Self {
+        match self {
+            Self::Refused {
+                mut octets,
+                failure,
+            } => {
+                let text = String::from_utf8_lossy(&octets);
+                if access.withheld_text(&text) != text {
+                    let status = parse(&octets, |_, _| {}).and_then(|(status, _)| status);
+                    octets = refusal(status.unwrap_or(503));
+                }
+                let failure = access.withheld(failure);
+                Self::Refused { octets, failure }
+            }
+            open @ Self::Open { .. } => open,
+        }
+    }
 }
 
 /// The threads and what waits for them.
@@ -174,7 +197,9 @@ impl Task {
                 uri,
                 opening,
             } => attempt.is_wanted().then(|| Note::Answered {
-                result: connect(&access, &uri, &opening),
+                result: connect(&access, &uri, &opening)
+                    .map(|answer| answer.withheld(&access))
+                    .map_err(|failure| access.withheld(failure)),
                 attempt,
             }),
         }
@@ -222,6 +247,8 @@ fn opened(session: Session) -> io::Result<Remote> {
     setsockopt(&socket, TcpKeepIdle, &idle)?;
     setsockopt(&socket, TcpKeepInterval, &interval)?;
     setsockopt(&socket, TcpKeepCount, &count)?;
+    // What is on its way hides the silence from keepalive.
+    setsockopt(&socket, TcpUserTimeout, &RELAY_UNACKNOWLEDGED_MS_MAX)?;
     Remote::new(socket, tls)
 }
 

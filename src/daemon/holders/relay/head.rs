@@ -9,7 +9,7 @@ use core::fmt::Write as _;
 
 use tungstenite::handshake::derive_accept_key;
 
-use crate::limits::{RELAY_HEAD_OCTETS_MAX, RELAY_RETRY_S};
+use crate::limits::{RELAY_HEAD_OCTETS_MAX, RELAY_LINE_OCTETS_MAX, RELAY_RETRY_S};
 use crate::wire::lns::DISCOVERY_PATH;
 use crate::wire::uri::ServerUri;
 
@@ -24,11 +24,18 @@ const PASSED_ON: [&str; 4] = [
     "sec-websocket-extensions",
 ];
 
+/// Of these, what stands once in a head.
+const ONCE: [&str; 2] = ["sec-websocket-key", "sec-websocket-version"];
+
+/// Lines passed on. The LNS might answer more than any client needs by hanging up, which
+/// would look like an outage.
+const PASSED_ON_MAX: usize = 8;
+
 /// A client's request for a WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Opening {
-    /// The path without a query.
-    pub(super) path: String,
+    /// The path with its query.
+    pub(super) target: String,
     /// The `Host` line, if it could stand in an address.
     pub(super) host: Option<String>,
     /// The `Sec-WebSocket-*` lines.
@@ -59,9 +66,8 @@ impl Opening {
         if request.method != Some("GET") || request.version != Some(1) {
             return Err(Status(400));
         }
-        let target = request.path.unwrap_or_default();
         let mut opening = Self {
-            path: target.split('?').next().unwrap_or_default().to_owned(),
+            target: request.path.unwrap_or_default().to_owned(),
             host: None,
             lines: Vec::new(),
             octets: length,
@@ -78,6 +84,13 @@ impl Opening {
                 "origin" => return Err(Status(403)),
                 "content-length" | "transfer-encoding" => return Err(Status(400)),
                 _ if PASSED_ON.contains(&name.as_str()) => {
+                    let is_again = ONCE.contains(&name.as_str()) && opening.line(&name).is_some();
+                    if is_again
+                        || value.len() > RELAY_LINE_OCTETS_MAX
+                        || opening.lines.len() >= PASSED_ON_MAX
+                    {
+                        return Err(Status(400));
+                    }
                     opening.lines.push((line.name.to_owned(), value.to_owned()));
                 }
                 _ => {}
@@ -93,7 +106,7 @@ impl Opening {
 
     /// Whether it asks for discovery.
     pub(super) fn is_discovery(&self) -> bool {
-        self.path == DISCOVERY_PATH
+        self.target.split('?').next() == Some(DISCOVERY_PATH)
     }
 
     /// The head that takes the upgrade.
@@ -152,6 +165,7 @@ impl Opening {
 pub(super) fn refusal(status: u16) -> Vec<u8> {
     let (reason, more) = match status {
         400 => ("Bad Request", String::new()),
+        401 => ("Unauthorized", String::new()),
         403 => ("Forbidden", String::new()),
         404 => ("Not Found", String::new()),
         408 => ("Request Timeout", String::new()),
@@ -160,10 +174,11 @@ pub(super) fn refusal(status: u16) -> Vec<u8> {
             "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n".to_owned(),
         ),
         431 => ("Request Header Fields Too Large", String::new()),
-        _ => (
+        503 => (
             "Service Unavailable",
             format!("Retry-After: {RELAY_RETRY_S}\r\n"),
         ),
+        _ => ("Refused", String::new()),
     };
     format!("HTTP/1.1 {status} {reason}\r\n{more}Content-Length: 0\r\nConnection: close\r\n\r\n")
         .into_bytes()
@@ -191,7 +206,7 @@ mod tests {
     #[test]
     fn only_websocket_lines_and_the_set_s_token_reach_the_lns() {
         let opening = Opening::read(GOOD.as_bytes()).unwrap().unwrap();
-        assert_eq!(opening.path, "/traffic/x");
+        assert_eq!(opening.target, "/traffic/x?y");
         assert_eq!(opening.octets, GOOD.len());
         let uri = ServerUri::parse("wss://lns:8887/traffic/eui-1", Service::Traffic).unwrap();
         let head = opening.forwarded(&uri, &[("Authorization", "token")]);
@@ -225,6 +240,12 @@ mod tests {
         assert_eq!(changed(": 13", ": 12"), Err(Status(426)));
         assert_eq!(changed("==\r", "\r"), Err(Status(426)));
         assert_eq!(changed("Cookie: a=b", "Origin: http://x"), Err(Status(403)));
+        assert_eq!(
+            changed("Cookie: a=b", "Sec-WebSocket-Version: 13"),
+            Err(Status(400))
+        );
+        let wide = format!("Sec-WebSocket-Protocol: {}", "x".repeat(300));
+        assert_eq!(changed("Cookie: a=b", &wide), Err(Status(400)));
         assert_eq!(
             changed("Cookie: a=b", "Content-Length: 3"),
             Err(Status(400))

@@ -1,5 +1,6 @@
 //! Acts: the relay's own side, its listener and the local clients it lets in.
 
+use core::cell::Cell;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{User, geteuid};
+use tracing::warn;
 
 use crate::config::Listen;
 
@@ -19,6 +21,8 @@ pub(super) struct Door {
     listener: Listener,
     /// User numbers let in on a Unix socket.
     users: Vec<u32>,
+    /// Who was sent away last: a station that tries again and again is told of once.
+    sent_away: Cell<Option<u32>>,
     /// What clients are told to come back to when they do not say it themselves.
     pub(super) name: String,
 }
@@ -60,6 +64,7 @@ impl Door {
         Ok(Self {
             listener,
             users: numbers,
+            sent_away: Cell::new(None),
             name,
         })
     }
@@ -72,18 +77,30 @@ impl Door {
                 if !peer.ip().is_loopback() {
                     return Ok(None);
                 }
-                stream.set_nonblocking(true)?;
-                stream.set_nodelay(true)?;
-                Ok(Some(Local::Tcp(stream)))
+                // One that is gone already is no reason to let the others wait.
+                let set = stream
+                    .set_nonblocking(true)
+                    .and_then(|()| stream.set_nodelay(true));
+                Ok(set.ok().map(|()| Local::Tcp(stream)))
             }
             Listener::Unix(unix) => {
                 let (stream, _) = unix.accept()?;
-                let peer = getsockopt(&stream, PeerCredentials)?;
-                if !self.users.contains(&peer.uid()) {
+                let Ok(peer) = getsockopt(&stream, PeerCredentials) else {
+                    return Ok(None);
+                };
+                let user = peer.uid();
+                if !self.users.contains(&user) {
+                    if self.sent_away.replace(Some(user)) != Some(user) {
+                        warn!(
+                            user,
+                            hint = "add it to relay.users",
+                            "the relay sent a user away"
+                        );
+                    }
                     return Ok(None);
                 }
-                stream.set_nonblocking(true)?;
-                Ok(Some(Local::Unix(stream)))
+                let set = stream.set_nonblocking(true);
+                Ok(set.ok().map(|()| Local::Unix(stream)))
             }
         }
     }
@@ -145,6 +162,10 @@ fn bind(path: &PathBuf) -> io::Result<UnixListener> {
     if let Ok(metadata) = fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
             return Err(ErrorKind::AlreadyExists.into());
+        }
+        // Left behind by a process that was killed, unless somebody answers.
+        if UnixStream::connect(path).is_ok() {
+            return Err(ErrorKind::AddrInUse.into());
         }
         fs::remove_file(path)?;
     }

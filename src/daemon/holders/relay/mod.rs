@@ -16,6 +16,7 @@ mod head;
 mod local;
 mod pipe;
 mod remote;
+mod routes;
 mod serve;
 
 use core::time::Duration;

@@ -42,6 +42,45 @@ pub(super) struct Pipe {
     quiet_since: Duration,
 }
 
+/// The ways in which there may be something to pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ways {
+    up: bool,
+    down: bool,
+}
+
+impl Ways {
+    /// Both.
+    pub(super) const BOTH: Self = Self {
+        up: true,
+        down: true,
+    };
+
+    /// What events on one side mean: who is heard, or has room again.
+    pub(super) fn of(events: PollFlags, is_remote: bool) -> Self {
+        let (heard, room) = (events != PollFlags::POLLOUT, events != PollFlags::POLLIN);
+        if is_remote {
+            Self {
+                up: room,
+                down: heard,
+            }
+        } else {
+            Self {
+                up: heard,
+                down: room,
+            }
+        }
+    }
+
+    /// These and others.
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self {
+            up: self.up || other.up,
+            down: self.down || other.down,
+        }
+    }
+}
+
 /// Octets passed in one turn.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Moved {
@@ -75,16 +114,25 @@ impl Pipe {
         })
     }
 
-    /// Passes what can be passed now, both ways.
-    pub(super) fn work(&mut self, scratch: &mut Scratch, now: Duration) -> Moved {
+    /// Passes what can be passed now.
+    pub(super) fn work(&mut self, ways: Ways, scratch: &mut Scratch, now: Duration) -> Moved {
         self.is_hungry = false;
-        let down = self.pass_down(scratch);
-        let up = self.pass_up(scratch);
+        let kept = self.waiting.len();
+        let down = if ways.down || self.is_half_open() {
+            self.pass_down(scratch)
+        } else {
+            0
+        };
+        let up = if ways.up || self.is_half_open() {
+            self.pass_up(scratch)
+        } else {
+            0
+        };
         // An answer of rustls itself, such as a key update.
         if !self.is_remote_deaf && self.remote.send().is_err() {
             self.is_remote_deaf = true;
         }
-        if up > 0 || down > 0 || !self.is_half_open() {
+        if up > 0 || down > 0 || self.waiting.len() < kept || !self.is_half_open() {
             self.quiet_since = now;
         }
         Moved { up, down }
@@ -107,8 +155,8 @@ impl Pipe {
         } else {
             RELAY_HALF_OPEN
         };
-        let is_ending = self.is_half_open() && self.waiting.is_empty();
-        is_ending.then(|| self.quiet_since.saturating_add(patience))
+        self.is_half_open()
+            .then(|| self.quiet_since.saturating_add(patience))
     }
 
     /// Ends it politely: what is on its way to the client is lost only if it does not fit.
@@ -250,5 +298,60 @@ impl Pipe {
                 self.is_remote_deaf = true;
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a socket to ourselves connects at once"
+)]
+mod tests {
+    use core::time::Duration;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    use super::{Local, Pipe, Remote, Scratch, Ways};
+    use std::io::Write as _;
+
+    /// A pipe without TLS, the client's far end and the LNS's far end.
+    fn pipe() -> (Pipe, UnixStream, TcpStream) {
+        let (client, local) = UnixStream::pair().unwrap();
+        local.set_nonblocking(true).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (lns, _) = listener.accept().unwrap();
+        lns.set_nonblocking(true).unwrap();
+        let remote = Remote::new(near, None).unwrap();
+        let pipe = Pipe::new(Local::Unix(local), remote, &[], Vec::new()).unwrap();
+        (pipe, client, lns)
+    }
+
+    fn work(pipe: &mut Pipe, now_s: u64) -> u64 {
+        let mut scratch = Scratch::new();
+        let moved = pipe.work(Ways::BOTH, &mut scratch, Duration::from_secs(now_s));
+        moved.up + moved.down
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_the_last_of_an_ended_lns_is_given_up() {
+        let (mut pipe, client, mut lns) = pipe();
+        for _ in 0..1000 {
+            while matches!(lns.write(&[7; 8192]), Ok(1..)) {}
+            work(&mut pipe, 1);
+        }
+        assert_eq!(
+            pipe.deadline(),
+            None,
+            "as long as both live it may take its time"
+        );
+        drop(lns);
+        while work(&mut pipe, 2) > 0 {}
+        assert!(!pipe.waiting.is_empty());
+        // The end itself is not seen before what waits is gone; the client's is.
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        work(&mut pipe, 3);
+        assert!(pipe.deadline().is_some());
     }
 }

@@ -108,29 +108,15 @@ impl Remote {
             sink(scratch.plain.get(..amount).unwrap_or_default());
             return Ok(Seen::of(amount, scratch.plain.len()));
         };
-        // What came with the handshake or the head.
-        if drain(tls, &mut scratch.plain, &mut sink)? {
-            return Ok(Seen::End);
-        }
-        let amount = self.socket.read(&mut scratch.sealed)?;
-        let seen = Seen::of(amount, scratch.sealed.len());
-        let mut rest = scratch.sealed.get(..amount).unwrap_or_default();
-        loop {
-            // Nothing left to read is how rustls hears of the end.
-            tls.read_tls(&mut rest)?;
-            let is_sound = tls.process_new_packets().is_ok();
-            // What came before a broken record is still good.
-            let has_ended = drain(tls, &mut scratch.plain, &mut sink)?;
-            if !is_sound {
-                return Err(ErrorKind::InvalidData.into());
-            }
-            if has_ended {
-                return Ok(Seen::End);
-            }
-            if rest.is_empty() {
-                return Ok(seen);
-            }
-        }
+        // One call to the other side for all of it, not one a record.
+        let mut filled = 0;
+        let Scratch { plain, sealed } = scratch;
+        let seen = open_records(&mut self.socket, tls, sealed, |tls| {
+            drain(tls, plain, &mut filled, &mut sink)
+        });
+        // What came before a broken record is still good.
+        sink(plain.get(..filled).unwrap_or_default());
+        seen
     }
 
     /// Says that nothing more will be sent.
@@ -148,16 +134,56 @@ impl AsFd for Remote {
     }
 }
 
-/// Gives all that is decrypted to `sink`; `true` at the end.
+/// Reads the socket once and has all that it gives decrypted and drained.
+fn open_records(
+    socket: &mut TcpStream,
+    tls: &mut ClientConnection,
+    sealed: &mut [u8],
+    mut drain: impl FnMut(&mut ClientConnection) -> io::Result<bool>,
+) -> io::Result<Seen> {
+    // What came with the handshake or the head.
+    if drain(tls)? {
+        return Ok(Seen::End);
+    }
+    let amount = socket.read(sealed)?;
+    let seen = Seen::of(amount, sealed.len());
+    let mut rest = sealed.get(..amount).unwrap_or_default();
+    loop {
+        // Nothing left to read is how rustls hears of the end.
+        tls.read_tls(&mut rest)?;
+        let is_sound = tls.process_new_packets().is_ok();
+        let has_ended = drain(tls)?;
+        if !is_sound {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        if has_ended {
+            return Ok(Seen::End);
+        }
+        if rest.is_empty() {
+            return Ok(seen);
+        }
+    }
+}
+
+/// Gathers all that is decrypted in `plain`, and gives it to `sink` when that is full; `true`
+/// at the end.
 fn drain(
     tls: &mut ClientConnection,
     plain: &mut [u8],
+    filled: &mut usize,
     sink: &mut impl FnMut(&[u8]),
 ) -> io::Result<bool> {
     loop {
-        match tls.reader().read(plain) {
+        if *filled >= plain.len() {
+            sink(plain);
+            *filled = 0;
+        }
+        match tls
+            .reader()
+            .read(plain.get_mut(*filled..).unwrap_or_default())
+        {
             Ok(0) => return Ok(true),
-            Ok(amount) => sink(plain.get(..amount).unwrap_or_default()),
+            Ok(amount) => *filled = filled.saturating_add(amount),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         }

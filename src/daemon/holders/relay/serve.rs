@@ -1,29 +1,35 @@
 //! Acts: the relay's thread, one poll over all clients, their LNS connections and notes.
 
 mod link;
+mod wait;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit};
+use tracing::warn;
 
 use super::Board;
 use super::client::{Asking, Client, Early, Heard, Phase, hear_head, leave};
 use super::dialer::{Answer, Dialers, Task, wanted};
 use super::head::Opening;
 use super::local::{Door, Local};
+use super::pipe::Ways;
 use super::remote::Scratch;
+use super::routes::Routes;
 use crate::agent::ExchangeId;
 use crate::agent::failure::Failure;
 use crate::daemon::clock;
 use crate::daemon::discovery::Proof;
-use crate::limits::{RELAY_ACCEPT_PAUSE, RELAY_CLIENTS_MAX, RELAY_GOODBYE, RELAY_PATIENCE};
+use crate::limits::{
+    RELAY_ACCEPT_PAUSE, RELAY_ACCEPTS_A_ROUND, RELAY_CLIENTS_MAX, RELAY_CLIENTS_MIN,
+    RELAY_FILES_KEPT, RELAY_FILES_MAX, RELAY_GOODBYE, RELAY_PATIENCE,
+};
 use crate::wire::eui::Eui64;
 use crate::wire::uri::ServerUri;
 
@@ -59,6 +65,8 @@ pub(super) struct Attempt {
     set: ExchangeId,
     /// Whether the gateway is the certificate's own.
     is_own: bool,
+    /// Whether it goes to a server that the certificate's own gateway needs as well.
+    is_shared: bool,
     pub(super) wanted: Arc<AtomicBool>,
 }
 
@@ -94,13 +102,16 @@ pub(super) struct Server {
     dialers: Dialers,
     board: Arc<Board>,
     gateways: Vec<Eui64>,
-    /// Where the traffic of each gateway goes, by its last discovery.
-    paths: BTreeMap<Eui64, ServerUri>,
+    routes: Routes,
     up: Option<InUse>,
     opening: Option<InUse>,
     clients: BTreeMap<u64, Client>,
     next: u64,
     accept_at: Option<Duration>,
+    /// Clients that there are descriptors for.
+    room: usize,
+    /// It has been said that there are too many clients.
+    is_crowded: bool,
     scratch: Scratch,
 }
 
@@ -125,12 +136,14 @@ impl Server {
             dialers: Dialers::new(notes.clone()),
             board,
             gateways,
-            paths: BTreeMap::new(),
+            routes: Routes::default(),
             up: None,
             opening: None,
             clients: BTreeMap::new(),
             next: 0,
             accept_at: None,
+            room: room(),
+            is_crowded: false,
             scratch: Scratch::new(),
         };
         Ok((server, notes))
@@ -140,16 +153,20 @@ impl Server {
     pub(super) fn serve(mut self) {
         loop {
             let ready = self.wait();
-            while matches!((&self.wake).read(&mut [0; 64]), Ok(1..)) {}
-            while let Ok(note) = self.notes.try_recv() {
-                self.take(note);
+            if ready.is_woken {
+                while matches!((&self.wake).read(&mut [0; 64]), Ok(1..)) {}
+                while let Ok(note) = self.notes.try_recv() {
+                    self.take(note);
+                }
             }
             let now = clock::since_boot();
-            for key in ready {
-                self.turn(key, now);
+            for (key, ways) in ready.clients {
+                self.turn(key, ways, now);
             }
             self.give_up_late(now);
-            self.accept(now);
+            if ready.is_knocked || self.accept_at.is_some_and(|at| at <= now) {
+                self.accept(now);
+            }
             let connections = self.clients.len();
             let old = self.old().count();
             self.board.change(|figures| {
@@ -159,54 +176,15 @@ impl Server {
         }
     }
 
-    /// Waits for the first descriptor or deadline and names the clients that have something.
-    fn wait(&self) -> Vec<u64> {
-        let mut fds = Vec::with_capacity(2 + 2 * self.clients.len());
-        let mut keys = Vec::with_capacity(fds.capacity());
-        fds.push(PollFd::new(self.wake.as_fd(), PollFlags::POLLIN));
-        let may_come = self.accept_at.is_none() && self.clients.len() < RELAY_CLIENTS_MAX;
-        if may_come {
-            fds.push(PollFd::new(self.door.as_fd(), PollFlags::POLLIN));
-        }
-        let others = fds.len();
-        for (key, client) in &self.clients {
-            for (fd, flags) in client.interests() {
-                fds.push(PollFd::new(fd, flags));
-                keys.push(*key);
-            }
-        }
-        let hungry = self.clients.iter().filter(|(_, client)| client.is_hungry());
-        let hungry: Vec<u64> = hungry.map(|(key, _)| *key).collect();
-        let due = self.clients.values().filter_map(Client::due);
-        let timeout = match due.chain(self.accept_at).min() {
-            _ if !hungry.is_empty() => PollTimeout::ZERO,
-            None => PollTimeout::NONE,
-            Some(due) => {
-                let left = due.saturating_sub(clock::since_boot());
-                PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
-            }
-        };
-        if poll(&mut fds, timeout).is_err() {
-            return hungry;
-        }
-        // `None` is an event that nix has no name for, such as the end of the far side's words.
-        let is_ready = |fd: &PollFd<'_>| fd.revents().is_none_or(|events| !events.is_empty());
-        let seen = fds.iter().skip(others).zip(keys);
-        let mut ready: Vec<u64> = seen
-            .filter_map(|(fd, key)| is_ready(fd).then_some(key))
-            .chain(hungry)
-            .collect();
-        ready.sort_unstable();
-        ready.dedup();
-        ready
-    }
-
+    /// Takes those who knock; the rest is taken in the next round.
     fn accept(&mut self, now: Duration) {
-        if self.accept_at.is_some_and(|at| at > now) {
-            return;
-        }
         self.accept_at = None;
-        while self.clients.len() < RELAY_CLIENTS_MAX {
+        self.room = room();
+        for _ in 0..RELAY_ACCEPTS_A_ROUND {
+            if self.clients.len() >= self.room {
+                self.say_crowded();
+                return;
+            }
             match self.door.accept() {
                 Ok(None) => self.board.change(|figures| figures.turned_away += 1),
                 Ok(Some(local)) => {
@@ -218,19 +196,32 @@ impl Server {
                     };
                     self.clients.insert(self.next, client);
                     self.next = self.next.wrapping_add(1);
+                    self.is_crowded &= self.clients.len() > self.room / 2;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(_) => {
                     self.accept_at = Some(now.saturating_add(RELAY_ACCEPT_PAUSE));
+                    self.say_crowded();
                     return;
                 }
             }
         }
     }
 
+    /// Says once that clients have to wait outside.
+    fn say_crowded(&mut self) {
+        if !core::mem::replace(&mut self.is_crowded, true) {
+            warn!(
+                connections = self.clients.len(),
+                hint = "end clients that are not needed, or raise LimitNOFILE of the unit",
+                "the relay takes no more clients for now"
+            );
+        }
+    }
+
     /// Lets one client do what it can.
-    fn turn(&mut self, key: u64, now: Duration) {
+    fn turn(&mut self, key: u64, ways: Ways, now: Duration) {
         let Some(mut client) = self.clients.remove(&key) else {
             return;
         };
@@ -257,7 +248,7 @@ impl Server {
             }
             Phase::Leaving { local, octets } => leave(local, octets, &mut self.scratch.plain),
             Phase::Piping(mut pipe) => {
-                let moved = pipe.work(&mut self.scratch, now);
+                let moved = pipe.work(ways, &mut self.scratch, now);
                 self.board.change(|figures| {
                     figures.octets_up = figures.octets_up.saturating_add(moved.up);
                     figures.octets_down = figures.octets_down.saturating_add(moved.down);
@@ -302,11 +293,7 @@ impl Server {
             let phase = asking.map_or(Phase::Over, |asking| self.question(key, Box::new(asking)));
             return (phase, Some(up.id));
         }
-        let found = self
-            .paths
-            .iter()
-            .find(|(_, uri)| uri.path() == opening.path);
-        let Some((router, uri)) = found else {
+        let Some((router, uri)) = self.routes.find(&opening.target) else {
             return (self.turn_away(local, 404), None);
         };
         let mark = wanted();
@@ -314,7 +301,8 @@ impl Server {
             attempt: Attempt {
                 client: key,
                 set: up.id,
-                is_own: *router == up.access.router,
+                is_own: router == up.access.router,
+                is_shared: self.routes.is_shared(up.access.router, uri),
                 wanted: Arc::clone(&mark),
             },
             access: up.access,
@@ -348,6 +336,7 @@ impl Server {
                 client: key,
                 set: up.id,
                 is_own: router == up.access.router,
+                is_shared: true,
                 wanted: Arc::clone(&mark),
             },
             access: Proof {
@@ -361,4 +350,13 @@ impl Server {
             asking.put_off()
         }
     }
+}
+
+/// Clients that there are descriptors for, two each, besides what the agent itself needs.
+fn room() -> usize {
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(RELAY_FILES_MAX, |(soft, _)| soft);
+    let pairs = files.saturating_sub(RELAY_FILES_KEPT) / 2;
+    usize::try_from(pairs).map_or(RELAY_CLIENTS_MAX, |pairs| {
+        pairs.clamp(RELAY_CLIENTS_MIN, RELAY_CLIENTS_MAX)
+    })
 }

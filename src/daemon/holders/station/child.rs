@@ -25,6 +25,9 @@ pub(super) const END_PATIENCE: Duration = Duration::from_secs(10);
 const QUIET_MAX: Duration = Duration::from_secs(2);
 const QUIET_LOOK: Duration = Duration::from_millis(50);
 
+/// The variable that only a station of an agent has; it holds the home.
+pub(super) const MARK: &str = "MTLS_AGENT_STATION";
+
 /// A running station.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -50,7 +53,7 @@ impl Running {
     ///
     /// It does not end with an agent that is killed: asking the kernel for that needs code
     /// between fork and exec, which the rules of this crate exclude. systemd ends it with the
-    /// agent's unit.
+    /// agent's unit; elsewhere the next agent knows it by its mark.
     pub(super) fn start(command: &[String], home: &Path, now: Duration) -> io::Result<Self> {
         let (program, arguments) = command
             .split_first()
@@ -58,6 +61,7 @@ impl Running {
         let mut child = Command::new(program)
             .args(arguments)
             .env("STATION_HOME", home)
+            .env(MARK, home)
             // Its command alone says where that is, so that the same folder is cleared.
             .env_remove("STATION_TEMPDIR")
             .env_remove("NOTIFY_SOCKET")
@@ -125,6 +129,12 @@ impl Running {
             self.signal(Signal::SIGTERM);
             self.kill_at = Some(now.saturating_add(END_PATIENCE));
         }
+    }
+
+    /// Ends it at once and waits for that.
+    pub(super) fn finish(mut self) {
+        self.kill();
+        let _ = self.child.wait();
     }
 
     /// Ends what is left of it.

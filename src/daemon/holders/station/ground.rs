@@ -8,8 +8,11 @@ use std::fs::remove_file;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, getpgid};
 use tracing::{info, warn};
 
+use super::child::MARK;
 use super::watch::read_some;
 
 /// Where station's temporary files are, unless its command says otherwise.
@@ -79,8 +82,42 @@ fn is_stale(file: &Path, command: &[String]) -> bool {
     !is_station(pid, command).unwrap_or(false)
 }
 
+/// The station of an earlier agent that was killed, if it is still running: the process of
+/// the pid file, if an agent with this very home has started it.
+#[must_use]
+pub(super) fn orphan(folder: &Path, home: &Path) -> Option<Pid> {
+    let text = read_some(&folder.join("station.pid")).ok()?;
+    let pid = Pid::from_raw(text.trim().parse().ok()?);
+    is_marked(pid, home).then_some(pid)
+}
+
+/// Sends a signal to an orphan and to its group, if that is of the same agent.
+pub(super) fn signal(orphan: Pid, home: &Path, signal: Signal) {
+    // Whoever is gone is what was wanted.
+    let _ = kill(orphan, signal);
+    if let Some(group) = getpgid(Some(orphan)).ok().filter(|id| is_marked(*id, home)) {
+        let _ = killpg(group, signal);
+    }
+}
+
+/// What has ended and was not waited for has no environment any more.
+fn is_marked(pid: Pid, home: &Path) -> bool {
+    let mark = format!("{MARK}={}", home.display());
+    let words = read_some(Path::new(&format!("/proc/{pid}/environ"))).unwrap_or_default();
+    pid.as_raw() > 1 && words.split('\0').any(|word| word == mark)
+}
+
 /// Whether a process is a station, by its name or by its program.
 fn is_station(pid: u32, command: &[String]) -> io::Result<bool> {
+    // One that has ended, and that nobody waits for, keeps its name.
+    let status = read_some(Path::new(&format!("/proc/{pid}/stat")))?;
+    if status
+        .rsplit(')')
+        .next()
+        .is_some_and(|rest| rest.starts_with(" Z"))
+    {
+        return Ok(false);
+    }
     let name = read_some(Path::new(&format!("/proc/{pid}/comm")))?;
     let words = read_some(Path::new(&format!("/proc/{pid}/cmdline")))?;
     let own = command.first().map_or("station", |word| base(word));

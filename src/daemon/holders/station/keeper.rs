@@ -10,40 +10,46 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::child::Running;
 use super::log::Allowance;
 use super::rules::{Ended, HELP_PAUSE, Restarts};
 use super::sight::{Finding, Sight};
-use super::{Means, Order, Shown, unit, watch};
+use super::{Means, Order, Pace, Setup, Shown, watch};
 use crate::agent::ExchangeId;
 use crate::agent::failure::Failure;
-use crate::daemon::clock;
-use crate::daemon::discovery::Proof;
 use crate::daemon::linking::Held;
 use crate::wire::credential::Credential;
-use crate::wire::uri::{ServerUri, Service};
-
-/// How long an attempt may take: less than the link's machine waits, so that it hears why.
-const ATTEMPT_MAX: Duration = Duration::from_secs(240);
 
 /// The attempt of the link's machine that is being answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attempt {
+pub(super) enum Attempt {
     None,
     Open { id: ExchangeId, until: Duration },
     Up { id: ExchangeId },
+    // Failed, or its connection ended; station goes on by itself.
+    Over { id: ExchangeId },
+}
+
+impl Attempt {
+    pub(super) const fn id(self) -> Option<ExchangeId> {
+        match self {
+            Self::None => None,
+            Self::Open { id, .. } | Self::Up { id } | Self::Over { id } => Some(id),
+        }
+    }
 }
 
 /// Everything about one station.
 pub(super) struct Keeper {
     pub(super) means: Means,
     pub(super) home: PathBuf,
+    pace: Pace,
     pub(super) outbox: Sender<Held>,
     pub(super) wake: UnixStream,
     pub(super) shown: Arc<Mutex<Shown>>,
-    attempt: Attempt,
+    pub(super) attempt: Attempt,
     pub(super) is_wanted: bool,
     // What it may be using: the newest last.
     pub(super) credentials: Vec<(String, Option<Credential>)>,
@@ -52,6 +58,9 @@ pub(super) struct Keeper {
     pub(super) child: Option<Running>,
     // Of a unit: its process, and since when it is there.
     pub(super) unit: Option<(u32, Duration)>,
+    // What reads the log of the unit, and when it is started again.
+    pub(super) journal: Option<Running>,
+    pub(super) journal_at: Duration,
     // It was asked to start then, and its process has not been seen yet.
     pub(super) asked_at: Option<Duration>,
     pub(super) state: &'static str,
@@ -59,6 +68,8 @@ pub(super) struct Keeper {
     pub(super) start_at: Duration,
     pub(super) sample_at: Duration,
     pub(super) helped_at: Option<Duration>,
+    // Since when the station of an earlier agent is being ended.
+    pub(super) orphan_since: Option<Duration>,
     // Discoveries called silent since one was seen answered.
     pub(super) silences: u32,
     pub(super) restarts: Restarts,
@@ -70,16 +81,16 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(
-        means: Means,
-        home: PathBuf,
-        outbox: Sender<Held>,
-        wake: UnixStream,
+        setup: Setup,
+        pace: Pace,
+        (outbox, wake): (Sender<Held>, UnixStream),
         shown: Arc<Mutex<Shown>>,
     ) -> Self {
-        let now = clock::since_boot();
+        let now = pace.now();
         Self {
-            means,
-            home,
+            means: setup.means,
+            home: setup.home,
+            pace,
             outbox,
             wake,
             shown,
@@ -90,12 +101,15 @@ impl Keeper {
             port: 0,
             child: None,
             unit: None,
+            journal: None,
+            journal_at: now,
             asked_at: None,
             state: "off",
             state_since: now,
             start_at: now,
             sample_at: now,
             helped_at: None,
+            orphan_since: None,
             silences: 0,
             restarts: Restarts::default(),
             last_exit: None,
@@ -115,6 +129,7 @@ impl Keeper {
                 match order {
                     Order::Open(id, access) => self.open(id, *access),
                     Order::Close(id) => self.close(id),
+                    Order::Change(setup) => self.change(setup),
                     Order::Stop => return self.stop(),
                 }
             }
@@ -123,89 +138,15 @@ impl Keeper {
         }
     }
 
-    fn open(&mut self, id: ExchangeId, access: Proof) {
-        let now = clock::since_boot();
-        self.is_wanted = true;
-        self.port = ServerUri::parse(&access.tc_uri, Service::Lns).map_or(0, |uri| uri.port());
-        let set = (access.tc_uri, access.credential);
-        let is_new = self.credentials.last() != Some(&set);
-        if is_new {
-            if self.credentials.len() > 1 {
-                self.credentials.remove(0);
-            }
-            self.credentials.push(set);
-            // It may have ended over the old ones.
-            self.restarts.reset();
-            self.start_at = now;
-        }
-        if self.sight.is_connected() {
-            if is_new {
-                self.has_newer = true;
-                info!("station keeps its connection and reads the new credentials at its next");
-            }
-            self.attempt = Attempt::Up { id };
-            self.tell(Held::Connected { id });
-            return;
-        }
-        let until = now.saturating_add(ATTEMPT_MAX);
-        self.attempt = Attempt::Open { id, until };
-        self.sample_at = now;
-    }
-
-    /// The set is gone: without one, station would only fail.
-    fn close(&mut self, id: ExchangeId) {
-        if self.attempt != (Attempt::Up { id }) {
-            return;
-        }
-        self.attempt = Attempt::None;
-        self.is_wanted = false;
-        let now = clock::since_boot();
-        match &self.means {
-            Means::Command(_) => {
-                if let Some(child) = &mut self.child {
-                    child.end(now);
-                }
-            }
-            Means::Unit(unit) => {
-                if let Err(why) = unit::act("stop", unit) {
-                    warn!("{why}");
-                }
-                self.unit = None;
-            }
-        }
-        self.sight = Sight::default();
-        self.set_state("off", now);
-    }
-
-    /// The agent ends, and its child with it.
-    fn stop(mut self) {
-        self.is_wanted = false;
-        if let Some(child) = &mut self.child {
-            child.end(clock::since_boot());
-        }
-        while let Some(child) = &mut self.child {
-            let now = clock::since_boot();
-            if child.kill_at.is_some_and(|at| at <= now) {
-                warn!("station does not end within 10 seconds of SIGTERM and is killed");
-                child.kill();
-                child.kill_at = None;
-            }
-            if child.ended().is_some() {
-                // What it may have started.
-                child.kill();
-                self.child = None;
-            } else {
-                // Its end is not announced by any descriptor for sure.
-                let _ = poll(&mut [], PollTimeout::from(20_u8));
-                self.read();
-            }
-        }
+    /// The time, as it passes here.
+    pub(super) fn now(&self) -> Duration {
+        self.pace.now()
     }
 
     /// Waits for an order, a line, or the first moment something is due.
     fn wait(&self, rung: &UnixStream) {
         let mut fds = vec![PollFd::new(rung.as_fd(), PollFlags::POLLIN)];
-        if let Some(child) = &self.child {
+        for child in [&self.child, &self.journal].into_iter().flatten() {
             fds.extend(
                 child
                     .pipes()
@@ -213,7 +154,7 @@ impl Keeper {
             );
         }
         let timeout = self.due().map_or(PollTimeout::NONE, |due| {
-            let wait = due.saturating_sub(clock::since_boot());
+            let wait = self.pace.real(due.saturating_sub(self.now()));
             PollTimeout::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
         });
         // An interrupted wait is a short one.
@@ -221,7 +162,7 @@ impl Keeper {
     }
 
     fn due(&self) -> Option<Duration> {
-        let now = clock::since_boot();
+        let now = self.now();
         let kill = self.child.as_ref().and_then(|child| child.look_at(now));
         if !self.is_wanted {
             return kill;
@@ -234,7 +175,7 @@ impl Keeper {
         };
         let patience = match self.attempt {
             Attempt::Open { until, .. } => Some(until),
-            Attempt::None | Attempt::Up { .. } => None,
+            _ => None,
         };
         // A connection that died with its process is told when the gap is over.
         let gap = (!is_running && self.sight.is_connected()).then_some(self.sample_at);
@@ -245,7 +186,7 @@ impl Keeper {
     }
 
     fn be_on_time(&mut self) {
-        let now = clock::since_boot();
+        let now = self.now();
         self.look_after_child(now);
         if !self.is_wanted {
             return;
@@ -268,6 +209,7 @@ impl Keeper {
     fn sample(&mut self, now: Duration) {
         self.tell_dropped();
         self.look_after_unit(now);
+        self.look_after_journal(now);
         let pid = self.pid();
         let found = pid.map(|pid| watch::connections(pid, self.port));
         let finding = self.sight.sample(now, &found.unwrap_or_default());
@@ -282,9 +224,16 @@ impl Keeper {
             Finding::Connected => {
                 self.has_newer = false;
                 self.set_state("running", now);
-                if let Attempt::Open { id, .. } = self.attempt {
-                    self.attempt = Attempt::Up { id };
-                    self.tell(Held::Connected { id });
+                match self.attempt {
+                    Attempt::Open { id, .. } => {
+                        self.attempt = Attempt::Up { id };
+                        self.tell(Held::Connected { id });
+                    }
+                    Attempt::Over { id } => {
+                        self.attempt = Attempt::Up { id };
+                        self.tell(Held::Resumed { id });
+                    }
+                    Attempt::None | Attempt::Up { .. } => {}
                 }
             }
             Finding::Lost(failure) | Finding::Refused(failure) => self.fail(failure),
@@ -306,11 +255,16 @@ impl Keeper {
     /// Answers the attempt, or ends the link that was up.
     pub(super) fn fail(&mut self, failure: Failure) {
         match self.attempt {
-            Attempt::None => {}
-            Attempt::Open { id, .. } => self.tell(Held::Failed { id, failure }),
-            Attempt::Up { id } => self.tell(Held::Closed { id, failure }),
+            Attempt::None | Attempt::Over { .. } => {}
+            Attempt::Open { id, .. } => {
+                self.attempt = Attempt::Over { id };
+                self.tell(Held::Failed { id, failure });
+            }
+            Attempt::Up { id } => {
+                self.attempt = Attempt::Over { id };
+                self.tell(Held::Closed { id, failure });
+            }
         }
-        self.attempt = Attempt::None;
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
@@ -325,7 +279,7 @@ impl Keeper {
         }
     }
 
-    fn tell(&mut self, held: Held) {
+    pub(super) fn tell(&mut self, held: Held) {
         // Nobody listens any more when the agent ends; a full pipe wakes as well.
         let _ = self.outbox.send(held);
         let _ = self.wake.write(&[1]);

@@ -4,10 +4,10 @@ use core::time::Duration;
 
 use tracing::{Level, debug, enabled, error, info, warn};
 
+use super::Means;
 use super::keeper::Keeper;
 use super::log::{self, Said, Severity};
 use super::sight::SAMPLE_SOON;
-use crate::daemon::clock;
 use crate::wire::credential::Credential;
 use crate::wire::token;
 
@@ -20,11 +20,9 @@ const SILENCES_MAX: u32 = 2;
 
 impl Keeper {
     pub(super) fn read(&mut self) {
-        let Some(child) = &mut self.child else {
-            return;
-        };
-        let now = clock::since_boot();
-        let lines = child.lines(now);
+        let now = self.now();
+        let sources = [&mut self.child, &mut self.journal].into_iter().flatten();
+        let lines: Vec<String> = sources.flat_map(|source| source.lines(now)).collect();
         for line in lines {
             self.line(&line, now);
         }
@@ -37,7 +35,10 @@ impl Keeper {
             line = token::withheld(&line, key.unwrap_or_default());
         }
         let (severity, said) = log::read(&line);
-        self.pass_on(severity, &line, now);
+        // The log of a unit is in the journal already.
+        if matches!(self.means, Means::Command(_)) {
+            self.pass_on(severity, &line, now);
+        }
         if said == Said::Discovered {
             self.silences = 0;
         }

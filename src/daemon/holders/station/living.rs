@@ -3,14 +3,19 @@
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use tracing::{debug, error, info, warn};
 
-use super::child::Running;
+use super::child::{END_PATIENCE, Running};
 use super::keeper::Keeper;
 use super::rules::{Ended, Restarts};
 use super::sight::SAMPLE_SOON;
 use super::{Means, ground, unit};
 use crate::agent::failure::{Class, Failure};
+
+/// How often the end of an earlier agent's station is looked for.
+const ORPHAN_LOOK: Duration = Duration::from_millis(200);
 
 impl Keeper {
     pub(super) fn look_after_child(&mut self, now: Duration) {
@@ -84,7 +89,9 @@ impl Keeper {
         }
         let started = match self.means.clone() {
             Means::Command(command) => self.start_child(&command, now),
-            Means::Unit(unit) => self.start_unit(&unit, now),
+            Means::Unit {
+                name, systemctl, ..
+            } => self.start_unit(&name, &systemctl, now),
         };
         if let Err(why) = started {
             let wait = self.restarts.ended(Duration::ZERO);
@@ -104,7 +111,13 @@ impl Keeper {
             let home = self.home.display();
             warn!("station.command names another home than lns.station_home {home}");
         }
-        ground::clear(&ground::temporary(command), command)?;
+        let folder = ground::temporary(command);
+        if let Some(orphan) = ground::orphan(&folder, &self.home) {
+            self.end_orphan(orphan, now);
+            return Ok(());
+        }
+        self.orphan_since = None;
+        ground::clear(&folder, command)?;
         let program = command.first().map_or("", String::as_str);
         let child = Running::start(command, &self.home, now)
             .map_err(|error| format!("{program} cannot be started: {error}"))?;
@@ -115,14 +128,37 @@ impl Keeper {
         Ok(())
     }
 
-    pub(super) fn start_unit(&mut self, name: &str, now: Duration) -> Result<(), String> {
-        let state = unit::show(name)?;
+    /// Two stations would share one radio, and the second would end with code 6.
+    fn end_orphan(&mut self, orphan: Pid, now: Duration) {
+        let since = *self.orphan_since.get_or_insert(now);
+        if since == now {
+            warn!("the station of an agent that was killed still runs as {orphan} and is ended");
+            ground::signal(orphan, &self.home, Signal::SIGTERM);
+            self.set_state("stopping", now);
+        } else if now.saturating_sub(since) >= END_PATIENCE {
+            warn!("it does not end within 10 seconds of SIGTERM and is killed");
+            ground::signal(orphan, &self.home, Signal::SIGKILL);
+            self.orphan_since = Some(now);
+        }
+        self.start_at = now.saturating_add(ORPHAN_LOOK);
+    }
+
+    pub(super) fn start_unit(
+        &mut self,
+        name: &str,
+        systemctl: &Path,
+        now: Duration,
+    ) -> Result<(), String> {
+        let state = unit::show(systemctl, name)?;
+        self.look_after_journal(now);
         self.start_at = now.saturating_add(SAMPLE_SOON);
         self.sample_at = now.saturating_add(SAMPLE_SOON);
         if let Some(pid) = state.pid {
             info!("{name} runs as process {pid}");
             self.unit = Some((pid, now));
-            self.asked_at = None;
+            if self.asked_at.take().is_none() {
+                self.sight.met();
+            }
             self.set_state("running", now);
             return Ok(());
         }
@@ -140,7 +176,7 @@ impl Keeper {
             return Ok(());
         }
         ground::clear(&ground::temporary(&[]), &[])?;
-        unit::act("start", name)?;
+        unit::act(systemctl, "start", name)?;
         info!("{name} is started");
         self.asked_at = Some(now);
         // Sooner than the next sample: most units are up in a moment.
@@ -149,13 +185,19 @@ impl Keeper {
     }
 
     pub(super) fn look_after_unit(&mut self, now: Duration) {
-        let (Means::Unit(name), Some((pid, since))) = (&self.means, self.unit) else {
+        let (
+            Means::Unit {
+                name, systemctl, ..
+            },
+            Some((pid, since)),
+        ) = (&self.means, self.unit)
+        else {
             return;
         };
         if PathBuf::from(format!("/proc/{pid}")).is_dir() {
             return;
         }
-        match unit::show(name) {
+        match unit::show(systemctl, name) {
             Ok(state) if state.pid == Some(pid) => {}
             Ok(state) => {
                 self.unit = None;
@@ -183,8 +225,13 @@ impl Keeper {
                 child.end(now);
                 self.set_state("stopping", now);
             }
-            (None, Means::Unit(name)) => {
-                if let Err(why) = unit::act("restart", name) {
+            (
+                None,
+                Means::Unit {
+                    name, systemctl, ..
+                },
+            ) => {
+                if let Err(why) = unit::act(systemctl, "restart", name) {
                     warn!("{why}");
                 }
             }

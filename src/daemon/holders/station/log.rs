@@ -38,9 +38,13 @@ pub(super) enum Said {
     Nothing,
     /// Discovery was answered: the traffic connection comes next.
     Discovered,
+    /// Discovery comes next: a connection is not that of traffic.
+    Discovering,
+    /// The traffic connection has ended and is opened again: worth a look.
+    Reconnecting,
     /// The LNS said no to the credentials.
     Refused,
-    /// A connection did not come about for another reason.
+    /// A connection did not come about for another reason: the LNS is away, or busy.
     Unreachable,
 }
 
@@ -88,17 +92,27 @@ fn said(text: &str) -> Said {
     if text.starts_with("Infos:") {
         return Said::Discovered;
     }
+    if text.starts_with("INFOS reconnect") || text.starts_with("Connecting to INFOS") {
+        return Said::Discovering;
+    }
+    if text.starts_with("MUXS reconnect") {
+        return Said::Reconnecting;
+    }
     let text = text.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    let is_status = text
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .any(|word| word == "401" || word == "403");
+    let is_http = has(&["http", "status", "response", "upgrade"]);
+    let is_status = |is_it: &dyn Fn(&str) -> bool| {
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+        is_http && words.any(|word| word.len() == 3 && is_it(word))
+    };
     if has(&["unauthorized", "forbidden", "rejected"])
-        || is_status && has(&["http", "status", "response", "upgrade"])
+        || is_status(&|word| word == "401" || word == "403")
     {
         return Said::Refused;
     }
-    if has(&["connect failed", "failed to connect", "connection refused"]) {
+    let is_busy =
+        |word: &str| word == "429" || word.starts_with('5') && word.parse::<u16>().is_ok();
+    if has(&["connect failed", "failed to connect", "connection refused"]) || is_status(&is_busy) {
         return Said::Unreachable;
     }
     Said::Nothing
@@ -220,6 +234,22 @@ mod tests {
             (
                 "[TCE:ERRO] TC connect failed - URI: ws://l:401",
                 Said::Unreachable,
+            ),
+            (
+                "[AIO:ERRO] [4] WS upgrade failed with HTTP status code: 502",
+                Said::Unreachable,
+            ),
+            (
+                "[AIO:ERRO] [4] WS upgrade failed with HTTP status code: 429",
+                Said::Unreachable,
+            ),
+            (
+                "[TCE:INFO] INFOS reconnect backoff 10s (retry 1)",
+                Said::Discovering,
+            ),
+            (
+                "[TCE:INFO] MUXS reconnect backoff 1s (retry 0)",
+                Said::Reconnecting,
             ),
             ("[TCE:INFO] sent 401 packets", Said::Nothing),
             ("[CUP:ERRO] CUPS rejected: HTTP 403", Said::Nothing),

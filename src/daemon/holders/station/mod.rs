@@ -9,10 +9,12 @@
 
 mod child;
 mod ground;
+mod journal;
 mod keeper;
 mod listening;
 mod living;
 mod log;
+mod obeying;
 mod rules;
 mod sight;
 #[cfg(test)]
@@ -35,14 +37,80 @@ use super::super::clock;
 use super::super::discovery::Proof;
 use super::super::linking::{Held, Holder};
 use crate::agent::ExchangeId;
+use crate::config::{Lns, Mode};
 
 /// How station is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Means {
+pub enum Means {
     /// Program and arguments of a child.
     Command(Vec<String>),
     /// A systemd unit.
-    Unit(String),
+    Unit {
+        /// Its name.
+        name: String,
+        /// The program that speaks to systemd.
+        systemctl: PathBuf,
+        /// The program that reads its log, if that is to be read.
+        journalctl: Option<PathBuf>,
+    },
+}
+
+/// Which station it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setup {
+    /// How it is run.
+    pub means: Means,
+    /// Where its files are.
+    pub home: PathBuf,
+}
+
+impl Setup {
+    /// What a configuration says; `None` in another mode.
+    #[must_use]
+    pub fn of(lns: &Lns) -> Option<Self> {
+        let Mode::Station {
+            command,
+            unit,
+            journal,
+        } = &lns.mode
+        else {
+            return None;
+        };
+        let means = if command.is_empty() {
+            Means::Unit {
+                name: unit.clone(),
+                systemctl: PathBuf::from("systemctl"),
+                journalctl: journal.then(|| PathBuf::from("journalctl")),
+            }
+        } else {
+            Means::Command(command.clone())
+        };
+        let home = lns.station_home.clone().unwrap_or_default();
+        Some(Self { means, home })
+    }
+}
+
+/// How time passes here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Waits and patience are divided by this.
+    pub faster: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { faster: 1 }
+    }
+}
+
+impl Pace {
+    fn now(self) -> Duration {
+        clock::since_boot().saturating_mul(self.faster)
+    }
+
+    fn real(self, wait: Duration) -> Duration {
+        wait / self.faster.max(1)
+    }
 }
 
 /// What the thread is told.
@@ -52,6 +120,8 @@ enum Order {
     Open(ExchangeId, Box<Proof>),
     /// This connection is no longer wanted.
     Close(ExchangeId),
+    /// From now on it is this station.
+    Change(Setup),
     /// The agent ends.
     Stop,
 }
@@ -70,25 +140,26 @@ struct Shown {
 
 /// The near end of the thread that keeps station.
 #[derive(Debug)]
-pub(super) struct Station {
+pub struct Station {
     orders: Sender<Order>,
     bell: UnixStream,
     held: Receiver<Held>,
     shown: Arc<Mutex<Shown>>,
     thread: Option<JoinHandle<()>>,
+    pace: Pace,
 }
 
 impl Station {
     /// Starts the thread; station itself is started when there is a set. Each thing to tell
     /// is announced by one octet on `wake`.
-    pub(super) fn new(means: Means, home: PathBuf, wake: UnixStream) -> io::Result<Self> {
+    pub fn start(setup: Setup, pace: Pace, wake: UnixStream) -> io::Result<Self> {
         let (orders, inbox) = mpsc::channel();
         let (outbox, held) = mpsc::channel();
         let (bell, rung) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         rung.set_nonblocking(true)?;
         let shown = Arc::new(Mutex::new(Shown::default()));
-        let keeper = Keeper::new(means, home, outbox, wake, Arc::clone(&shown));
+        let keeper = Keeper::new(setup, pace, (outbox, wake), Arc::clone(&shown));
         let thread = thread::Builder::new()
             .name("station".to_owned())
             .spawn(move || keeper.run(&inbox, &rung))?;
@@ -98,6 +169,7 @@ impl Station {
             held,
             shown,
             thread: Some(thread),
+            pace,
         })
     }
 
@@ -115,6 +187,14 @@ impl Holder for Station {
 
     fn close(&mut self, id: ExchangeId) {
         self.tell(Order::Close(id));
+    }
+
+    fn reconfigure(&mut self, lns: &Lns) -> bool {
+        let Some(setup) = Setup::of(lns) else {
+            return false;
+        };
+        self.tell(Order::Change(setup));
+        true
     }
 
     fn take(&mut self) -> Vec<Held> {
@@ -135,7 +215,7 @@ impl Holder for Station {
             "newer_credentials_wait": shown.has_newer,
             "restarts": shown.restarts,
             "last_exit": shown.last_exit,
-            "since_s": clock::since_boot().saturating_sub(shown.since).as_secs(),
+            "since_s": self.pace.real(self.pace.now().saturating_sub(shown.since)).as_secs(),
         })
     }
 }

@@ -6,7 +6,7 @@
 //!  connecting -- one has lived 10 s --> connected -- none for more than 20 s --> lost
 //!      |  the LNS says no                                 refused
 //!      |  discovery is not answered for 3 min             stuck
-//!      '- six refused or short traffic connections        stuck
+//!      '- six refused or short traffic connections        refused
 //! ```
 //! A reconnection within 20 s is no loss: station reads its files anew and nobody need know.
 
@@ -46,7 +46,7 @@ pub(super) enum Finding {
     Lost(Failure),
     /// The LNS said no while nothing was connected.
     Refused(Failure),
-    /// Station does not get out of this by itself.
+    /// Station does not get out of this by itself: it has to be started again.
     Stuck(Failure),
 }
 
@@ -78,10 +78,7 @@ impl Sight {
     /// Time to the next sample.
     #[must_use]
     pub(super) fn pause(&self) -> Duration {
-        let stands = self
-            .traffic
-            .is_some_and(|inode| self.live.contains_key(&inode));
-        if self.is_connected && self.gone_since.is_none() && stands {
+        if self.is_connected && self.gone_since.is_none() && self.stands() {
             SAMPLE_CALM
         } else {
             SAMPLE_SOON
@@ -100,13 +97,25 @@ impl Sight {
 
     /// The log told that it can tell.
     pub(super) fn tells(&mut self) {
+        if !self.is_telling && (self.is_connected || !self.live.is_empty()) {
+            self.met();
+        }
         self.is_telling = true;
+    }
+
+    /// It was running before its log was read: its discovery may have been answered.
+    pub(super) fn met(&mut self) {
+        self.has_discovered = true;
     }
 
     /// Takes in a line of the log.
     pub(super) fn said(&mut self, said: Said, line: &str) -> Option<Finding> {
         match said {
-            Said::Nothing => return None,
+            Said::Nothing | Said::Reconnecting => return None,
+            Said::Discovering => {
+                self.has_discovered = false;
+                return None;
+            }
             Said::Discovered => {
                 self.has_discovered = true;
                 self.turns = self.turns.saturating_add(1);
@@ -129,12 +138,20 @@ impl Sight {
         if self.turns > REFUSALS_MAX || self.refusals >= REFUSALS_MAX {
             return Some(self.turned_away());
         }
-        (said == Said::Refused).then(|| Finding::Refused(refused(line)))
+        if said != Said::Refused {
+            return None;
+        }
+        // Refused is not connected, however short ago it was.
+        self.disconnected();
+        Some(Finding::Refused(refused(line)))
     }
 
     /// Takes in the connections there are now.
     pub(super) fn sample(&mut self, now: Duration, found: &BTreeSet<u64>) -> Option<Finding> {
         self.follow(now, found);
+        if self.is_connected && !self.stands() {
+            self.gone_since.get_or_insert(now);
+        }
         let oldest = self.live.iter().map(|(inode, (first, _))| (*first, *inode));
         let oldest = oldest.min();
         let age = oldest.map(|(first, _)| now.saturating_sub(first));
@@ -157,8 +174,14 @@ impl Sight {
             return Some(Finding::Stuck(failure));
         }
         if age < Some(SETTLED) {
-            // It may become the next one; until then nothing is judged.
-            return self.often_short();
+            // It may become the next one, unless that goes on and on.
+            let gone = self.gone_since.map(|since| now.saturating_sub(since));
+            let is_over = gone.is_some_and(|gone| gone > GAP_MAX.saturating_add(SETTLED));
+            return if is_over {
+                self.without(now)
+            } else {
+                self.often_short()
+            };
         }
         self.without(now)
     }
@@ -188,6 +211,16 @@ impl Sight {
         }
     }
 
+    fn stands(&self) -> bool {
+        self.traffic
+            .is_some_and(|inode| self.live.contains_key(&inode))
+    }
+
+    fn disconnected(&mut self) {
+        self.is_connected = false;
+        self.gone_since = None;
+    }
+
     fn connected(&mut self) {
         self.is_connected = true;
         self.gone_since = None;
@@ -201,8 +234,7 @@ impl Sight {
             if now.saturating_sub(gone_since) <= GAP_MAX {
                 return None;
             }
-            self.is_connected = false;
-            self.gone_since = None;
+            self.disconnected();
             let failure = match (&self.refusal, &self.trouble) {
                 (Some(line), _) => refused(line),
                 (None, Some(why)) => lost(&format!("station's connection to the LNS ended: {why}")),
@@ -220,6 +252,7 @@ impl Sight {
     }
 
     fn turned_away(&mut self) -> Finding {
+        self.disconnected();
         (self.turns, self.refusals, self.short) = (0, 0, 0);
         let text = match &self.refusal {
             Some(line) => format!("the LNS refuses station again and again: {line}"),
@@ -228,7 +261,7 @@ impl Sight {
         let failure = Failure::new(Class::NotAuthorised, "traffic_refused", text).with_hint(
             "check that the LNS key still exists and has the right to link; CUPS is asked",
         );
-        Finding::Stuck(failure)
+        Finding::Refused(failure)
     }
 }
 

@@ -75,7 +75,7 @@ fn the_end_of_the_process_is_a_loss_with_its_reason() {
 }
 
 #[test]
-fn a_refusal_in_the_log_is_told_at_once_and_the_sixth_is_stuck() {
+fn a_refusal_in_the_log_is_told_at_once_and_the_sixth_by_another_name() {
     let mut sight = Sight::default();
     for turn in 1..=6 {
         assert_eq!(sight.said(Said::Discovered, "Infos"), None);
@@ -83,7 +83,7 @@ fn a_refusal_in_the_log_is_told_at_once_and_the_sixth_is_stuck() {
         let expected = if turn < 6 {
             ("refused", "station_refused")
         } else {
-            ("stuck", "traffic_refused")
+            ("refused", "traffic_refused")
         };
         assert_eq!(summary(found.as_ref()), expected, "{turn}");
     }
@@ -91,18 +91,18 @@ fn a_refusal_in_the_log_is_told_at_once_and_the_sixth_is_stuck() {
 }
 
 #[test]
-fn traffic_that_ends_at_once_again_and_again_is_stuck_even_without_a_word() {
+fn traffic_that_ends_at_once_again_and_again_is_refused_even_without_a_word() {
     let mut sight = Sight::default();
     let found: Vec<Finding> = (0..7)
         .filter_map(|_| sight.said(Said::Discovered, "Infos"))
         .collect();
-    assert_eq!(summary(found.last()), ("stuck", "traffic_refused"));
+    assert_eq!(summary(found.last()), ("refused", "traffic_refused"));
     // The same without a log: each sample finds another connection.
     let mut sight = Sight::default();
     let found: Vec<Finding> = (0..7)
         .filter_map(|turn| sight.sample(at(turn * 5), &BTreeSet::from([turn])))
         .collect();
-    assert_eq!(summary(found.last()), ("stuck", "traffic_refused"));
+    assert_eq!(summary(found.last()), ("refused", "traffic_refused"));
 }
 
 #[test]
@@ -146,9 +146,31 @@ fn a_refusal_while_connected_says_nothing_until_the_connection_is_gone() {
     watch(&mut sight, 15, 15, &[]);
     let found = sight.said(Said::Refused, "HTTP 401");
     assert_eq!(summary(found.as_ref()), ("refused", "station_refused"));
-    let found = watch(&mut sight, 20, 60, &[]);
-    let [Finding::Lost(failure)] = found.as_slice() else {
-        panic!("{found:?}");
-    };
-    assert_eq!(failure.class, Class::NotAuthorised);
+    assert!(!sight.is_connected());
+    assert_eq!(watch(&mut sight, 20, 60, &[]), []);
+}
+
+#[test]
+fn a_discovery_after_a_connection_is_not_taken_for_the_next_one() {
+    let mut sight = Sight::default();
+    sight.tells();
+    sight.said(Said::Discovered, "Infos");
+    assert_eq!(watch(&mut sight, 0, 10, &[7]), [Finding::Connected]);
+    watch(&mut sight, 15, 15, &[]);
+    sight.said(Said::Discovering, "INFOS reconnect backoff 10s (retry 1)");
+    let found = watch(&mut sight, 20, 60, &[8]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(summary(found.first()), ("lost", "station_lost"));
+    let found = watch(&mut sight, 65, 210, &[8]);
+    assert_eq!(summary(found.first()), ("stuck", "discovery_silent"));
+}
+
+#[test]
+fn young_connections_one_after_the_other_do_not_hide_a_loss() {
+    let mut sight = connected();
+    let found: Vec<Finding> = (3..20)
+        .filter_map(|turn| sight.sample(at(turn * 5), &BTreeSet::from([turn * 100])))
+        .collect();
+    assert_eq!(summary(found.first()), ("lost", "station_lost"));
+    assert!(!sight.is_connected());
 }

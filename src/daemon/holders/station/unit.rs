@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -63,18 +64,19 @@ pub(super) fn read(text: &str) -> State {
 }
 
 /// Asks for the state of a unit.
-pub(super) fn show(unit: &str) -> Result<State, String> {
-    systemctl(&["show", PROPERTIES, "--", unit]).map(|text| read(&text))
+pub(super) fn show(systemctl: &Path, unit: &str) -> Result<State, String> {
+    ask(systemctl, &["show", PROPERTIES, "--", unit]).map(|text| read(&text))
 }
 
 /// Does `start`, `stop` or `restart`, without waiting for it to be done.
-pub(super) fn act(verb: &str, unit: &str) -> Result<(), String> {
-    systemctl(&[verb, "--no-block", "--no-ask-password", "--", unit]).map(drop)
+pub(super) fn act(systemctl: &Path, verb: &str, unit: &str) -> Result<(), String> {
+    let words = [verb, "--no-block", "--no-ask-password", "--", unit];
+    ask(systemctl, &words).map(drop)
 }
 
-fn systemctl(words: &[&str]) -> Result<String, String> {
+fn ask(systemctl: &Path, words: &[&str]) -> Result<String, String> {
     let named = |why: &str| format!("systemctl {}: {why}", words.join(" "));
-    let mut child = Command::new("systemctl")
+    let mut child = Command::new(systemctl)
         .args(words)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -112,6 +112,11 @@ impl Callback for Gate<'_> {
                 {
                     refusal.headers_mut().insert("retry-after", wait_s.into());
                 }
+                if let Fault::TrafficRepeatsToken(_) = state.fault {
+                    let token = self.opening.token.clone().unwrap_or_default();
+                    let text = json!({ "message": format!("the key {token} is unknown") });
+                    *refusal.body_mut() = Some(text.to_string());
+                }
                 Err(refusal)
             }
         }
@@ -126,7 +131,10 @@ impl State {
                 _ => 101,
             };
         }
-        if let Fault::TrafficStatus(status) | Fault::TrafficBusy(status, _) = self.fault {
+        if let Fault::TrafficStatus(status)
+        | Fault::TrafficBusy(status, _)
+        | Fault::TrafficRepeatsToken(status) = self.fault
+        {
             return status;
         }
         let Some(eui) = traffic_eui(&opening.path) else {

@@ -12,7 +12,7 @@ use crate::daemon::clock;
 use crate::daemon::holders::relay::client::{Client, Phase};
 use crate::daemon::holders::relay::dialer::{Answer, Task};
 use crate::daemon::holders::relay::local::Local;
-use crate::daemon::holders::relay::pipe::Pipe;
+use crate::daemon::holders::relay::pipe::{Pipe, Ways};
 use crate::daemon::linking::Held;
 use crate::limits::RELAY_OLD_CLIENTS_MAX;
 use crate::wire::eui::Eui64;
@@ -96,9 +96,14 @@ impl Server {
         }
         if self.up.as_ref().is_some_and(|set| set.id == id) {
             self.go_down();
-            for (_, mut client) in core::mem::take(&mut self.clients) {
-                client.phase.end();
-            }
+            // Those who were just told why may still hear it.
+            self.clients.retain(|_, client| {
+                let is_piping = matches!(client.phase, Phase::Piping(_));
+                if is_piping {
+                    client.phase.end();
+                }
+                !is_piping
+            });
         }
     }
 
@@ -108,7 +113,8 @@ impl Server {
         };
         match result {
             Ok(uri) => {
-                self.paths.insert(set.access.router, uri);
+                self.routes.clear();
+                self.routes.learn(set.access.router, uri);
                 self.up = Some(set);
                 self.board
                     .change(|figures| figures.up_since = Some(clock::since_boot()));
@@ -125,10 +131,11 @@ impl Server {
         };
         let mut lost = None;
         client.phase = match (client.phase, result) {
+            // The set was replaced meanwhile: this is the old server's word.
+            (Phase::Asked(asking, _), Ok(_)) if self.is_replaced(attempt.set) => asking.put_off(),
             (Phase::Asked(asking, _), Ok(uri)) => {
-                let phase = asking.found(router, &uri);
-                self.paths.insert(router, uri);
-                phase
+                let target = self.routes.learn(router, uri);
+                asking.found(router, &target)
             }
             (Phase::Asked(asking, _), Err(failure)) => {
                 let phase = if is_outage(&failure) {
@@ -173,16 +180,21 @@ impl Server {
         self.put_back(attempt.client, client, now);
         self.lose_if_own(attempt, lost);
         self.limit_old();
-        self.turn(attempt.client, now);
+        self.turn(attempt.client, Ways::BOTH, now);
+    }
+
+    fn is_replaced(&self, set: ExchangeId) -> bool {
+        self.up.as_ref().is_none_or(|up| up.id != set)
     }
 
     /// What concerns all gateways, or the certificate's own, concerns the link; told once.
     fn lose_if_own(&mut self, attempt: &Attempt, failure: Option<Failure>) {
-        let concerns = |failure: &Failure| attempt.is_own || is_outage(failure);
+        let concerns =
+            |failure: &Failure| attempt.is_own || attempt.is_shared && is_outage(failure);
         let Some(failure) = failure.filter(concerns) else {
             return;
         };
-        if self.up.as_ref().is_none_or(|up| up.id != attempt.set) {
+        if self.is_replaced(attempt.set) {
             return;
         }
         self.go_down();

@@ -1,0 +1,129 @@
+//! Acts: what the thread does when the link's machine, a reload or the agent's end says so.
+
+use core::time::Duration;
+
+use nix::poll::{PollTimeout, poll};
+use tracing::{info, warn};
+
+use super::keeper::{Attempt, Keeper};
+use super::sight::Sight;
+use super::{Means, Setup, unit};
+use crate::agent::ExchangeId;
+use crate::daemon::discovery::Proof;
+use crate::daemon::linking::Held;
+use crate::wire::uri::{ServerUri, Service};
+
+/// How long an attempt may take: less than the link's machine waits, so that it hears why.
+const ATTEMPT_MAX: Duration = Duration::from_secs(240);
+
+impl Keeper {
+    pub(super) fn open(&mut self, id: ExchangeId, access: Proof) {
+        let now = self.now();
+        self.is_wanted = true;
+        self.port = ServerUri::parse(&access.tc_uri, Service::Lns).map_or(0, |uri| uri.port());
+        let set = (access.tc_uri, access.credential);
+        let is_new = self.credentials.last() != Some(&set);
+        if is_new {
+            if self.credentials.len() > 1 {
+                self.credentials.remove(0);
+            }
+            self.credentials.push(set);
+            // It may have ended over the old ones.
+            self.restarts.reset();
+            self.start_at = now;
+        }
+        if self.sight.is_connected() {
+            if is_new {
+                self.has_newer = true;
+                info!("station keeps its connection and reads the new credentials at its next");
+            }
+            self.attempt = Attempt::Up { id };
+            self.tell(Held::Connected { id });
+            return;
+        }
+        let until = now.saturating_add(ATTEMPT_MAX);
+        self.attempt = Attempt::Open { id, until };
+        self.sample_at = now;
+    }
+
+    /// The set is gone: without one, station would only fail.
+    pub(super) fn close(&mut self, id: ExchangeId) {
+        if self.attempt.id() != Some(id) {
+            return;
+        }
+        self.attempt = Attempt::None;
+        self.is_wanted = false;
+        let now = self.now();
+        self.end(now);
+        self.sight = Sight::default();
+        self.set_state("off", now);
+    }
+
+    /// Another program or unit, or another home: the one that runs makes room for it.
+    pub(super) fn change(&mut self, setup: Setup) {
+        let is_same_home = self.home == setup.home;
+        let is_same = self.means == setup.means;
+        self.home = setup.home;
+        // A unit has its home from its own file.
+        if is_same && (is_same_home || matches!(self.means, Means::Unit { .. })) {
+            return;
+        }
+        let now = self.now();
+        if self.is_wanted {
+            info!("station's settings have changed: it is started anew");
+            self.end(now);
+        }
+        self.means = setup.means;
+        self.restarts.reset();
+        self.start_at = now;
+    }
+
+    /// Ends station, whatever it is.
+    fn end(&mut self, now: Duration) {
+        if let Some(child) = &mut self.child {
+            child.end(now);
+        }
+        if let Means::Unit {
+            name, systemctl, ..
+        } = &self.means
+        {
+            match unit::act(systemctl, "stop", name) {
+                Ok(()) => info!("{name} is stopped"),
+                Err(why) => warn!("{why}"),
+            }
+            self.unit = None;
+            self.asked_at = None;
+            self.close_journal();
+        }
+    }
+
+    /// The agent ends, and its child with it.
+    pub(super) fn stop(mut self) {
+        self.is_wanted = false;
+        self.close_journal();
+        let now = self.now();
+        if let Some(child) = &mut self.child {
+            child.end(now);
+        }
+        loop {
+            let now = self.now();
+            let Some(child) = &mut self.child else {
+                return;
+            };
+            if child.kill_at.is_some_and(|at| at <= now) {
+                warn!("station does not end within 10 seconds of SIGTERM and is killed");
+                child.kill();
+                child.kill_at = None;
+            }
+            if child.ended().is_some() {
+                // What it may have started.
+                child.kill();
+                self.child = None;
+            } else {
+                // Its end is not announced by any descriptor for sure.
+                let _ = poll(&mut [], PollTimeout::from(20_u8));
+                self.read();
+            }
+        }
+    }
+}
