@@ -183,12 +183,11 @@ fn names_p521(key: &PrivateKeyDer<'_>) -> Option<bool> {
     let mut own = Reader::new(key.secret_der()).inside(SEQUENCE)?;
     own.optional(INTEGER)?;
     // PKCS#8: SEQUENCE { kind, curve }. SEC1: the number, then [0] { curve }.
-    let place = match own.optional(SEQUENCE) {
-        Some(algorithm) => algorithm,
-        None => {
-            own.optional(OCTET_STRING)?;
-            own.optional(PARAMETERS)?
-        }
+    let place = if let Some(algorithm) = own.optional(SEQUENCE) {
+        algorithm
+    } else {
+        own.optional(OCTET_STRING)?;
+        own.optional(PARAMETERS)?
     };
     Some(place.content.ends_with(SECP521R1))
 }
