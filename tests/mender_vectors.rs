@@ -347,7 +347,9 @@ impl Bench {
     }
 
     fn openssl(&self, arguments: &[&str]) {
-        let output = Command::new("openssl").args(arguments).output().unwrap();
+        let mut command = Command::new("openssl");
+        let output = command.args(arguments).current_dir(&self.0).output();
+        let output = output.unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
 

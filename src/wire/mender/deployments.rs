@@ -8,7 +8,7 @@
 //! ```
 //! A 200 marks the deployment as fetched by this device. `reference/mender.md` section 3.2.
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 
 use serde_json::Value;
 
@@ -125,15 +125,14 @@ impl core::error::Error for AnswerError {}
 
 /// Percent-encoding of all but the unreserved characters. RFC 3986 section 2.3.
 fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for octet in text.bytes() {
+    let one = |octet: u8| {
         if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
-            out.push(char::from(octet));
+            char::from(octet).to_string()
         } else {
-            let _ = write!(out, "%{octet:02X}");
+            format!("%{octet:02X}")
         }
-    }
-    out
+    };
+    text.bytes().map(one).collect()
 }
 
 #[cfg(test)]
@@ -182,7 +181,7 @@ mod tests {
         ] {
             assert_eq!(Deployment::parse(body.as_bytes()), Err(error), "{body}");
         }
-        let error = Deployment::parse(&[b' '; 70_000]).unwrap_err();
+        let error = Deployment::parse(&vec![b' '; 70_000]).unwrap_err();
         assert_eq!(error, AnswerError::TooLarge);
     }
 }

@@ -61,9 +61,6 @@ impl ServerUrl {
         if authority.contains('@') {
             return Err(UrlFault::User);
         }
-        if text.len() > URI_OCTETS_MAX {
-            return Err(UrlFault::TooLong);
-        }
         // The last colon of an IPv6 address stands inside the brackets.
         let after_host = authority.rsplit(']').next().unwrap_or_default();
         let port = if after_host.contains(':') { "" } else { ":443" };
@@ -74,10 +71,13 @@ impl ServerUrl {
                 Code::UriTooLong => UrlFault::TooLong,
                 _ => UrlFault::Host,
             })?;
-        Ok(Self {
-            uri,
-            base: base.trim_end_matches('/').to_owned(),
-        })
+        let base = base.trim_end_matches('/').to_owned();
+        let url = Self { uri, base };
+        // Counted as it is written again, with its port.
+        if url.to_string().len() > URI_OCTETS_MAX {
+            return Err(UrlFault::TooLong);
+        }
+        Ok(url)
     }
 
     /// Host and port.
@@ -172,7 +172,9 @@ mod tests {
         ] {
             assert_eq!(ServerUrl::parse(text), Err(fault), "{text}");
         }
-        let long = format!("https://{}", "h".repeat(130));
-        assert_eq!(ServerUrl::parse(&long), Err(UrlFault::TooLong));
+        for (host, base) in [(130, 1), (1, 130), (60, 56)] {
+            let long = format!("https://{}/{}", "h".repeat(host), "b".repeat(base));
+            assert_eq!(ServerUrl::parse(&long), Err(UrlFault::TooLong));
+        }
     }
 }

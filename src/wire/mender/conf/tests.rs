@@ -122,39 +122,40 @@ fn both_ways_to_name_servers_are_refused_wherever_they_stand() {
 }
 
 #[test]
-fn every_invalid_value_ends_the_reading_with_its_key() {
-    let wrong = |expected| ConfFault::WrongType(expected);
+fn every_invalid_address_ends_the_reading() {
     for (text, key, fault) in [
-        (
-            r#"{"ServerURL": "my-server"}"#,
-            "ServerURL",
-            ConfFault::Url(UrlFault::Scheme),
-        ),
+        (r#"{"ServerURL": "h"}"#, "ServerURL", UrlFault::Scheme),
         (
             r#"{"ServerURL": "https://u:p@h"}"#,
             "ServerURL",
-            ConfFault::Url(UrlFault::User),
+            UrlFault::User,
         ),
         (
             r#"{"Servers": [{"ServerURL": "http://h"}]}"#,
             "Servers",
-            ConfFault::Url(UrlFault::Plain),
+            UrlFault::Plain,
         ),
+    ] {
+        assert_eq!(refused(text), (Some(key.to_owned()), ConfFault::Url(fault)));
+    }
+    for (list, fault) in [
+        (r#"[{"ServerURL": "https://h"}, {}]"#, ConfFault::NoUrl(2)),
+        (r#"["https://h"]"#, ConfFault::NoUrl(1)),
         (
-            r#"{"Servers": [{"ServerURL": "https://h"}, {}]}"#,
-            "Servers",
-            ConfFault::NoUrl(2),
-        ),
-        (
-            r#"{"Servers": ["https://h"]}"#,
-            "Servers",
-            ConfFault::NoUrl(1),
-        ),
-        (
-            r#"{"Servers": [{"ServerURL": "https://h", "serverURL": "https://i"}]}"#,
-            "Servers",
+            r#"[{"ServerURL": "https://h", "serverURL": "https://i"}]"#,
             ConfFault::Doubled,
         ),
+    ] {
+        let text = format!(r#"{{"Servers": {list}}}"#);
+        assert_eq!(refused(&text), (Some("Servers".to_owned()), fault));
+    }
+}
+
+#[test]
+fn every_invalid_value_ends_the_reading_with_its_key() {
+    const CERTIFICATE: &str = "HttpsClient.Certificate";
+    const KEY: &str = "HttpsClient.Key";
+    for (text, key, fault) in [
         (
             r#"{"DeviceTier": "Standard"}"#,
             "DeviceTier",
@@ -172,54 +173,55 @@ fn every_invalid_value_ends_the_reading_with_its_key() {
         ),
         (
             r#"{"HttpsClient": {"Certificate": "c", "Key": ""}}"#,
-            "HttpsClient.Certificate",
-            ConfFault::Incomplete("HttpsClient.Key"),
+            CERTIFICATE,
+            ConfFault::Incomplete(KEY),
         ),
         (
             r#"{"HttpsClient": {"Key": "k"}}"#,
-            "HttpsClient.Key",
-            ConfFault::Incomplete("HttpsClient.Certificate"),
+            KEY,
+            ConfFault::Incomplete(CERTIFICATE),
         ),
         (
             r#"{"SkipVerify": true}"#,
             "SkipVerify",
             ConfFault::SkipVerify,
         ),
-        (
-            r#"{"SkipVerify": "yes"}"#,
-            "SkipVerify",
-            wrong("true or false"),
-        ),
-        (r#"{"HttpsClient": "c"}"#, "HttpsClient", wrong("an object")),
-        (
-            r#"{"HttpsClient": {"Key": 5}}"#,
-            "HttpsClient.Key",
-            wrong("text"),
-        ),
-        (r#"{"Security": []}"#, "Security", wrong("an object")),
+    ] {
+        assert_eq!(refused(text), (Some(key.to_owned()), fault), "{text}");
+    }
+}
+
+#[test]
+fn a_wrong_type_where_security_is_decided_ends_the_reading() {
+    for (text, key, expected) in [
+        (r#"{"SkipVerify": "yes"}"#, "SkipVerify", "true or false"),
+        (r#"{"HttpsClient": "c"}"#, "HttpsClient", "an object"),
+        (r#"{"HttpsClient": {"Key": 5}}"#, "HttpsClient.Key", "text"),
+        (r#"{"Security": []}"#, "Security", "an object"),
         (
             r#"{"ServerCertificate": ["a"]}"#,
             "ServerCertificate",
-            wrong("text"),
+            "text",
         ),
-        (r#"{"MtlsAgent": true}"#, "MtlsAgent", wrong("an object")),
-        (
-            r#"{"MtlsAgent": {"a": {"b": 1, "b": 2}}}"#,
-            "MtlsAgent.a.b",
-            ConfFault::Doubled,
-        ),
-        (
-            r#"{"TenantToken": "a", "tenanttoken": "b"}"#,
-            "TenantToken",
-            ConfFault::Doubled,
-        ),
+        (r#"{"MtlsAgent": true}"#, "MtlsAgent", "an object"),
+    ] {
+        let fault = ConfFault::WrongType(expected);
+        assert_eq!(refused(text), (Some(key.to_owned()), fault), "{text}");
+    }
+}
+
+#[test]
+fn a_key_that_is_there_twice_ends_the_reading_whatever_its_case() {
+    for (text, key) in [
+        (r#"{"TenantToken": "a", "tenanttoken": "b"}"#, "TenantToken"),
         (
             r#"{"Security": {"AuthPrivateKey": "a", "authprivatekey": "b"}}"#,
             "Security.AuthPrivateKey",
-            ConfFault::Doubled,
         ),
+        (r#"{"Security": {}, "SECURITY": {}}"#, "Security"),
+        (r#"{"MtlsAgent": {"a": {"b": 1, "b": 2}}}"#, "MtlsAgent.a.b"),
     ] {
-        assert_eq!(refused(text), (Some(key.to_owned()), fault), "{text}");
+        assert_eq!(refused(text), (Some(key.to_owned()), ConfFault::Doubled));
     }
 }
 
