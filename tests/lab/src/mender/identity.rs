@@ -39,7 +39,8 @@ fn escaped(json: &str) -> String {
     for character in json.chars() {
         match character {
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                out.push_str(&format!("\\u{:04x}", u32::from(character)));
+                let code = u32::from(character);
+                out.extend(["\\u".to_owned(), format!("{code:04x}")]);
             }
             other => out.push(other),
         }
