@@ -14,6 +14,7 @@
 )]
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -171,9 +172,9 @@ impl Drop for Daemon<'_> {
 }
 
 fn asked(double: &MenderDouble, path: &str, status: u16) -> Option<Recorded> {
-    let requests = double.requests().into_iter();
+    let mut requests = double.requests().into_iter().rev();
     let fits = |seen: &Recorded| seen.request.path == path && seen.status == Some(status);
-    requests.filter(fits).last()
+    requests.find(fits)
 }
 
 fn names(request: &Request) -> Vec<&str> {
@@ -289,4 +290,54 @@ fn a_token_that_ended_is_replaced() {
     daemon.until("second token", || tokens() > before);
     double.trouble(At::Deployments, 1, Trouble::ServerError);
     daemon.until("poll after trouble", || asked(&double, NEXT, 500).is_some());
+}
+
+#[test]
+#[ignore = "needs Mender's client and HAProxy: tests/run mender"]
+fn it_is_accepted_through_a_real_proxy_that_passes_the_certificate_on() {
+    let device = Device::new("proxy", "P-256", true);
+    let double = MenderDouble::start(Config::new(Door::BehindProxy)).unwrap();
+    let both = device
+        .workshop
+        .join("both.pem", &["server.pem", "server.key"]);
+    // Free a moment ago; HAProxy cannot choose one itself.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let configuration = format!(
+        "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
+         frontend devices\n bind 127.0.0.1:{port} ssl crt {} ca-file {} verify required\n \
+         http-request set-header X-Client-Cert %[ssl_c_der,base64]\n \
+         default_backend mender\nbackend mender\n server mender {}\n",
+        both.display(),
+        device.workshop.path("root.pem").display(),
+        double.address(),
+    );
+    let file = device.dir.join("haproxy.cfg");
+    fs::write(&file, configuration).unwrap();
+    // Without worker processes, so that killing it ends all of it.
+    let child = Command::new("/usr/sbin/haproxy")
+        .arg("-db")
+        .arg("-f")
+        .arg(file)
+        .spawn()
+        .unwrap();
+    let _proxy = Daemon {
+        child,
+        device: &device,
+    };
+    let daemon = device.daemon(&format!("https://localhost:{port}"));
+    daemon.until("inventory", || asked(&double, INVENTORY, 200).is_some());
+    let requests = double.requests();
+    let granted = requests
+        .iter()
+        .find(|seen| seen.request.path == AUTH)
+        .unwrap();
+    assert_eq!(granted.status, Some(200));
+    assert_eq!(
+        granted.client.as_ref().unwrap().subject,
+        "CN=gateway,O=Example"
+    );
 }
