@@ -180,7 +180,7 @@ fn serve(socket: &Socket, shared: &Shared) -> io::Result<()> {
 }
 
 /// Like `complete_io`, but leaves the alert of a failure unsent.
-fn handshake(connection: &mut ServerConnection, wire: &mut Socket) -> io::Result<()> {
+pub(crate) fn handshake(connection: &mut ServerConnection, wire: &mut Socket) -> io::Result<()> {
     while connection.is_handshaking() {
         if connection.wants_write() {
             connection.write_tls(wire)?;
@@ -319,13 +319,7 @@ fn envoy(chain: &[CertificateDer<'_>]) -> String {
 }
 
 fn pem(der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let mut out = "-----BEGIN CERTIFICATE-----\n".to_owned();
-    for line in text.as_bytes().chunks(64) {
-        out.push_str(&String::from_utf8_lossy(line));
-        out.push('\n');
-    }
-    out + "-----END CERTIFICATE-----\n"
+    tls::pem("CERTIFICATE", der)
 }
 
 fn escape(text: &str) -> String {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// Most octets of request line and headers together.
 const HEAD_LIMIT: usize = 128 * 1024;
-/// Most octets of a body.
-const BODY_LIMIT: usize = 1024 * 1024;
+/// Most octets of a body; above what any server here takes, so that it can say so itself.
+const BODY_LIMIT: usize = 2 * 1024 * 1024;
 
 /// One request as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Request {
     pub path: String,
     /// Names as written, values without surrounding blanks, in order.
     pub headers: Vec<(String, String)>,
-    /// As many octets as `Content-Length` said.
+    /// As many octets as `Content-Length` said, or the joined chunks.
     pub body: Vec<u8>,
 }
 
@@ -51,6 +51,8 @@ pub enum Framing {
     Chunked,
     /// No length: the body ends with the connection.
     UntilClose,
+    /// An answer of HTTP/1.0: no length, and the body ends with the connection.
+    Http10,
     /// Fault: `Content-Length` of the whole body, then only so many octets and the end.
     CutAfter(usize),
     /// Fault: chunked, but the connection ends after so many octets and without a last chunk.
@@ -133,6 +135,11 @@ impl<S: Read + Write> Conn<S> {
             return Ok(None);
         };
         let mut request = parse_head(&head)?;
+        let coding = request.header("transfer-encoding");
+        if coding.is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+            request.body = self.joined_chunks()?;
+            return Ok(Some(request));
+        }
         let length = match request.header("content-length") {
             None => 0,
             Some(text) => text
@@ -140,6 +147,11 @@ impl<S: Read + Write> Conn<S> {
                 .parse()
                 .map_err(|_| bad("content-length is no number"))?,
         };
+        request.body = self.exactly(length)?;
+        Ok(Some(request))
+    }
+
+    fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
         if length > BODY_LIMIT {
             return Err(bad("body too large"));
         }
@@ -148,8 +160,48 @@ impl<S: Read + Write> Conn<S> {
                 return Err(ended_early());
             }
         }
-        request.body = self.buffer.drain(..length).collect();
-        Ok(Some(request))
+        Ok(self.buffer.drain(..length).collect())
+    }
+
+    fn joined_chunks(&mut self) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.line()?;
+            let digits = line.split(';').next().unwrap_or_default().trim();
+            let length =
+                usize::from_str_radix(digits, 16).map_err(|_| bad("chunk without a length"))?;
+            if length == 0 {
+                break;
+            }
+            body.extend(self.exactly(length)?);
+            if body.len() > BODY_LIMIT {
+                return Err(bad("body too large"));
+            }
+            if !self.line()?.is_empty() {
+                return Err(bad("chunk of another length than told"));
+            }
+        }
+        // Trailers, up to the empty line.
+        while !self.line()?.is_empty() {}
+        Ok(body)
+    }
+
+    /// One line without its end.
+    fn line(&mut self) -> io::Result<String> {
+        loop {
+            let end = self.buffer.windows(2).position(|two| two == b"\r\n");
+            if let Some(end) = end {
+                let line: Vec<u8> = self.buffer.drain(..end.saturating_add(2)).collect();
+                let line = line.get(..end).unwrap_or_default();
+                return String::from_utf8(line.to_vec()).map_err(|_| bad("line is not text"));
+            }
+            if self.buffer.len() > HEAD_LIMIT {
+                return Err(bad("line too long"));
+            }
+            if !self.fill()? {
+                return Err(ended_early());
+            }
+        }
     }
 
     /// Reads up to and including the empty line; what follows stays buffered.
@@ -174,6 +226,11 @@ impl<S: Read + Write> Conn<S> {
                 };
             }
         }
+    }
+
+    /// The stream and the octets read beyond what was asked for, to speak something else.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.buffer)
     }
 
     /// Octets read beyond what was asked for.
@@ -203,7 +260,9 @@ impl<S: Read + Write> Conn<S> {
     fn body(&mut self, answer: &RawAnswer) -> io::Result<()> {
         let upto = |count: usize| answer.body.get(..count).unwrap_or(&answer.body);
         match answer.framing {
-            Framing::ContentLength | Framing::UntilClose => self.stream.write_all(&answer.body),
+            Framing::ContentLength | Framing::UntilClose | Framing::Http10 => {
+                self.stream.write_all(&answer.body)
+            }
             Framing::CutAfter(count) => self.stream.write_all(upto(count)),
             Framing::Chunked => {
                 self.chunks(&answer.body)?;
@@ -241,6 +300,7 @@ impl<S: Read + Write> Conn<S> {
 pub fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        204 => "No Content",
         302 => "Found",
         400 => "Bad Request",
         401 => "Unauthorized",
@@ -248,6 +308,8 @@ pub fn reason(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         409 => "Conflict",
+        413 => "Request Entity Too Large",
+        415 => "Unsupported Media Type",
         429 => "Too Many Requests",
         500 => "Internal Server Error",
         502 => "Bad Gateway",
@@ -258,8 +320,13 @@ pub fn reason(status: u16) -> &'static str {
 }
 
 fn head_of(answer: &RawAnswer, keep: bool) -> String {
+    let version = if answer.framing == Framing::Http10 {
+        "1.0"
+    } else {
+        "1.1"
+    };
     let mut lines = vec![format!(
-        "HTTP/1.1 {} {}",
+        "HTTP/{version} {} {}",
         answer.status,
         reason(answer.status)
     )];
@@ -273,10 +340,12 @@ fn head_of(answer: &RawAnswer, keep: bool) -> String {
         Framing::Chunked | Framing::ChunkedCutAfter(_) => {
             lines.push("Transfer-Encoding: chunked".to_owned());
         }
-        Framing::UntilClose => {}
+        Framing::UntilClose | Framing::Http10 => {}
+        // Nothing can follow, and the real servers say no length.
+        _ if answer.status == 204 => {}
         _ => lines.push(format!("Content-Length: {}", answer.body.len())),
     }
-    if !keep {
+    if !keep && answer.framing != Framing::Http10 {
         lines.push("Connection: close".to_owned());
     }
     lines.join("\r\n") + "\r\n\r\n"

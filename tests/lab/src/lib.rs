@@ -7,6 +7,7 @@
 //! | [`cups`] | the configuration server behind the proxy, as The Things Stack behaves |
 //! | [`believer`] | a CUPS that takes any certificate and has nothing new |
 //! | [`lns`] | the network server: discovery and traffic |
+//! | [`mender`] | the mTLS ambassador and the Mender server behind it |
 //! | [`faults`] | servers that never behave |
 //! | [`proxy`] | nothing: it starts real proxies |
 //! | [`device`] | a gateway with the agent on it, and systemd |
@@ -30,6 +31,7 @@ pub mod faults;
 pub mod front;
 pub mod http;
 pub mod lns;
+pub mod mender;
 pub mod openssl;
 pub mod pipe;
 pub mod pki;

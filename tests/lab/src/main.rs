@@ -46,6 +46,18 @@ usage: mtls-lab COMMAND [OPTIONS]
              --upstream ADDRESS:PORT  the server behind it
              --tls 1.2|1.3    this version alone
              --header traefik|envoy|none   how the certificate is passed on (traefik)
+  mender   the mTLS ambassador and the Mender server behind it
+             --port N         port (any free one)
+             --cert FILE --key FILE   its certificate chain and key, PEM
+             --client-root FILE       root of the device certificates, PEM; without it the
+                              server alone, which asks for no certificate
+             --behind-proxy   plain HTTP, the certificate in a header; none of the three above
+             --tls 1.2|1.3    this version alone
+             --tenant-token T only this tenant token is known
+             --token-life S   seconds a token is good for (604800)
+             --rs256          tokens signed by RSA
+             --new-keys       accepts a known device that comes with a new key
+             --accept         accepts whatever is pending, as a person would
   station  Basic Station without a radio; keys only, no client certificate
              -h DIR -t DIR    home, and folder of station.pid
              --faster N       divides its waits
@@ -53,7 +65,7 @@ usage: mtls-lab COMMAND [OPTIONS]
              --hang           connects to nothing
              --flood N        writes so many lines at start
 
-cups, lns and front print their address, then what happens, and run until standard input ends.
+cups, lns, front and mender print their address, then what happens, and run until standard input ends.
 ";
 
 fn main() -> ExitCode {
@@ -133,6 +145,19 @@ fn run(command: &str, words: &[String]) -> Result<bool, Failure> {
                 "header",
             ];
             stand::front(&known(&values, &[])?)
+        }
+        "mender" => {
+            let values = [
+                "port",
+                "cert",
+                "key",
+                "client-root",
+                "tls",
+                "tenant-token",
+                "token-life",
+            ];
+            let flags = ["behind-proxy", "rs256", "new-keys", "accept"];
+            stand::mender(&known(&values, &flags)?)
         }
         other => Err(Failure::Usage(format!("there is no command {other}"))),
     }

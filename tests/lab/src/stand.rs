@@ -11,6 +11,7 @@ use mtls_lab::cups::answer::Dialect;
 use mtls_lab::cups::{self, CupsDouble, Gateway};
 use mtls_lab::front::{self, Front, Header};
 use mtls_lab::lns::{self, LnsDouble};
+use mtls_lab::mender::{self, Ambassador, Door, MenderDouble, Rules, Status};
 use mtls_lab::pki::{Pair, Pki};
 use mtls_lab::tls::{self, Versions};
 
@@ -154,19 +155,13 @@ pub(crate) fn lns(args: &Args) -> Result<bool, Failure> {
 /// Runs a front.
 pub(crate) fn front(args: &Args) -> Result<bool, Failure> {
     let upstream = args.need("upstream")?;
-    let wrong = |name: &str, text: &str| Failure::Usage(format!("--{name} cannot be {text}"));
     let config = front::Config {
         port: args.port()?,
         certificate: args.file("cert")?,
         key: args.file("key")?,
         client_root: args.file("client-root")?,
         upstream: upstream.parse().map_err(|_| wrong("upstream", upstream))?,
-        versions: match args.get("tls") {
-            None => Versions::Both,
-            Some("1.2") => Versions::Tls12,
-            Some("1.3") => Versions::Tls13,
-            Some(other) => return Err(wrong("tls", other)),
-        },
+        versions: versions(args)?,
         header: match args.get("header") {
             None | Some("traefik") => Header::Traefik,
             Some("envoy") => Header::Envoy,
@@ -186,6 +181,81 @@ pub(crate) fn front(args: &Args) -> Result<bool, Failure> {
         }
     });
     Ok(true)
+}
+
+/// Runs an ambassador and the Mender server behind it.
+pub(crate) fn mender(args: &Args) -> Result<bool, Failure> {
+    let door = if args.has("behind-proxy") {
+        Door::BehindProxy
+    } else {
+        let server = Pair {
+            certificate: args.file("cert")?,
+            key: args.file("key")?,
+        };
+        match args.get("client-root") {
+            None => Door::Server { server },
+            Some(_) => Door::Ambassador {
+                server,
+                client_root: args.file("client-root")?,
+            },
+        }
+    };
+    let token_life_s = match args.get("token-life") {
+        None => Rules::default().token_life_s,
+        Some(text) => text.parse().map_err(|_| wrong("token-life", text))?,
+    };
+    let config = mender::Config {
+        port: args.port()?,
+        versions: versions(args)?,
+        ambassador: Ambassador {
+            takes_new_keys: args.has("new-keys"),
+            ..Ambassador::default()
+        },
+        rules: Rules {
+            token_life_s,
+            tenant_token: args.get("tenant-token").map(str::to_owned),
+            ..Rules::default()
+        },
+        tokens: if args.has("rs256") {
+            mender::token::Algorithm::Rs256
+        } else {
+            mender::token::Algorithm::EdDsa
+        },
+        ..mender::Config::new(door)
+    };
+    let double = MenderDouble::start(config).map_err(|error| cannot_listen(&error))?;
+    println!("{}", double.uri());
+    let mut shown = 0;
+    until_input_ends(|| {
+        for seen in double.requests().iter().skip(shown) {
+            shown += 1;
+            let leaf = seen.client.as_ref();
+            let who = leaf.map_or("no certificate", |leaf| leaf.subject.as_str());
+            let (method, path) = (&seen.request.method, &seen.request.path);
+            match seen.status {
+                Some(status) => println!("{method} {path} ({who}) -> {status}"),
+                None => println!("{method} {path} ({who}) -> nothing"),
+            }
+        }
+        let sets = double.devices().into_iter().flat_map(|device| device.sets);
+        for set in sets.filter(|set| args.has("accept") && set.status == Status::Pending) {
+            double.accept(&set.id);
+        }
+    });
+    Ok(true)
+}
+
+fn versions(args: &Args) -> Result<Versions, Failure> {
+    match args.get("tls") {
+        None => Ok(Versions::Both),
+        Some("1.2") => Ok(Versions::Tls12),
+        Some("1.3") => Ok(Versions::Tls13),
+        Some(other) => Err(wrong("tls", other)),
+    }
+}
+
+fn wrong(name: &str, text: &str) -> Failure {
+    Failure::Usage(format!("--{name} cannot be {text}"))
 }
 
 /// Names a token without showing it.

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
@@ -24,7 +26,7 @@ pub enum Versions {
 }
 
 impl Versions {
-    fn list(self) -> Vec<&'static SupportedProtocolVersion> {
+    pub(crate) fn list(self) -> Vec<&'static SupportedProtocolVersion> {
         match self {
             Self::Both => vec![&rustls::version::TLS12, &rustls::version::TLS13],
             Self::Tls12 => vec![&rustls::version::TLS12],
@@ -71,7 +73,7 @@ pub fn mutual_server(
 }
 
 /// A certificate to show as it is, also one that rustls would not take from its own side.
-fn shown(certificate: &Path, key: &Path) -> SingleCertAndKey {
+pub(crate) fn shown(certificate: &Path, key: &Path) -> SingleCertAndKey {
     let key = any_supported_type(&private_key(key)).expect("ring can sign with the server's key");
     CertifiedKey::new(certificates(certificate), key).into()
 }
@@ -100,6 +102,18 @@ pub fn certificates(file: &Path) -> Vec<CertificateDer<'static>> {
 #[must_use]
 pub fn private_key(file: &Path) -> PrivateKeyDer<'static> {
     PrivateKeyDer::from_pem_file(file).expect("the laboratory wrote this key file")
+}
+
+/// A PEM block: lines of 64 columns, each ended by a line feed.
+#[must_use]
+pub fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let mut out = format!("-----BEGIN {label}-----\n");
+    for line in text.as_bytes().chunks(64) {
+        out.push_str(&String::from_utf8_lossy(line));
+        out.push('\n');
+    }
+    out + "-----END " + label + "-----\n"
 }
 
 /// SHA-256 in lower-case hex: names an octet string without showing it.

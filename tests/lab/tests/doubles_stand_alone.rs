@@ -109,6 +109,35 @@ fn a_front_and_a_cups_server_work_together_from_the_command_line() {
 }
 
 #[test]
+fn a_mender_server_and_its_ambassador_stand_alone() {
+    let lab = Lab::new();
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let pki = &lab.pki;
+    let (certificate, key) = (text(&pki.server.certificate), text(&pki.server.key));
+    let root = text(&pki.client_root);
+    let double = Double::start(&[
+        "mender",
+        "--cert",
+        &certificate,
+        "--key",
+        &key,
+        "--client-root",
+        &root,
+        "--token-life",
+        "60",
+    ]);
+    let address = double.host().replace("localhost", "127.0.0.1");
+    let address = address.parse().unwrap();
+    let mut stream = connect(address, &pki.server_root, Some(&pki.device)).unwrap();
+    assert_eq!(ask(&mut stream, "GET", "/status", "", "").unwrap().0, 200);
+    let said = double.end();
+    assert!(
+        said.starts_with(&format!("GET /status (CN={EUI}) -> 200")),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_wrong_command_line_is_a_usage_error_and_help_is_not() {
     let code = |words: &[&str]| {
         let command = &mut Command::new(env!("CARGO_BIN_EXE_mtls-lab"));
@@ -118,4 +147,5 @@ fn a_wrong_command_line_is_a_usage_error_and_help_is_not() {
     assert_eq!(code(&["nonsense"]), Some(2));
     assert_eq!(code(&["demo", "--agent", "/nonexistent"]), Some(2));
     assert_eq!(code(&["pki"]), Some(2));
+    assert_eq!(code(&["mender", "--token-life", "long"]), Some(2));
 }

@@ -74,7 +74,7 @@ fn traefik_leaf(value: &str) -> Option<Vec<u8>> {
 }
 
 /// Undoes `%XX`; a literal `+` stays.
-fn unescape(text: &str) -> Option<String> {
+pub(crate) fn unescape(text: &str) -> Option<String> {
     let mut out = Vec::new();
     let mut octets = text.bytes();
     while let Some(octet) = octets.next() {
@@ -89,7 +89,7 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-fn valid_now(leaf: &Certificate) -> bool {
+pub(crate) fn valid_now(leaf: &Certificate) -> bool {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
@@ -98,7 +98,7 @@ fn valid_now(leaf: &Certificate) -> bool {
 }
 
 /// A leaf without the extension passes, and so does an X.509v1 leaf, which has none.
-fn for_clients(leaf: &Certificate) -> bool {
+pub(crate) fn for_clients(leaf: &Certificate) -> bool {
     match leaf.tbs_certificate.get::<ExtendedKeyUsage>() {
         Ok(None) => true,
         Ok(Some((_, usages))) => usages
@@ -109,7 +109,7 @@ fn for_clients(leaf: &Certificate) -> bool {
     }
 }
 
-fn issued(authority: &Certificate, leaf: &Certificate) -> bool {
+pub(crate) fn issued(authority: &Certificate, leaf: &Certificate) -> bool {
     let key = &authority.tbs_certificate.subject_public_key_info;
     let Some(algorithm) = algorithm(leaf.signature_algorithm.oid, key) else {
         return false;
