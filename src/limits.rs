@@ -167,6 +167,43 @@ pub const SCRIPT_OCTETS_MAX: usize = 64 * 1024;
 /// Inventory scripts that are run.
 pub const SCRIPTS_MAX: usize = 64;
 
+/// Octets of an HTTP head that the forwarder takes from either side.
+pub const FORWARDER_HEAD_OCTETS_MAX: usize = 16 * 1024;
+
+/// Programs of this device that the forwarder serves at a time; each has a thread.
+pub const FORWARDER_CONNECTIONS_MAX: usize = 32;
+
+/// WebSockets among them.
+pub const FORWARDER_UPGRADES_MAX: usize = 8;
+
+/// Octets of a request's body that are kept, so that it can be sent again with another token:
+/// what the server takes at most.
+pub const FORWARDER_KEPT_OCTETS_MAX: usize = 1024 * 1024;
+
+/// Octets that the forwarder passes at a time.
+pub const FORWARDER_CHUNK_OCTETS: usize = 8 * 1024;
+
+/// How long a program may take for its HTTP head.
+pub const FORWARDER_HEAD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a program may take to hear the last of an answer.
+pub const FORWARDER_GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long a WebSocket may be silent: mender-connect pings every 54 s.
+pub const FORWARDER_IDLE: Duration = Duration::from_secs(300);
+
+/// How long a request waits for a token in place of one that was refused.
+pub const FORWARDER_TOKEN_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the token before the current one is taken from programs that have not heard yet.
+pub const FORWARDER_GRACE: Duration = Duration::from_secs(600);
+
+/// When a program that was turned away may come back, seconds.
+pub const FORWARDER_RETRY_S: u32 = 10;
+
+/// Paths that are known to be forbidden whatever the token.
+pub const FORWARDER_FORBIDDEN_MAX: usize = 16;
+
 const fn decimal(octets: &[u8], otherwise: u64) -> u64 {
     let mut number: u64 = 0;
     let mut rest = octets;

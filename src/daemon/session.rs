@@ -170,6 +170,19 @@ impl Session {
         self.taken = self.taken.saturating_add(octets as u64);
     }
 
+    /// Whether something is left that the socket did not take.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        let wants_write = self.tls.as_ref().is_some_and(|tls| tls.wants_write());
+        wants_write && !self.is_write_over
+    }
+
+    /// Whether the far side hears nothing any more; what it said can still be read.
+    #[must_use]
+    pub const fn is_write_over(&self) -> bool {
+        self.is_write_over
+    }
+
     /// Sends a polite end of the TLS connection, without waiting.
     pub fn close(&mut self) {
         if let Some(tls) = &mut self.tls {

@@ -1,6 +1,6 @@
 //! Acts: makes whoever holds the LNS link, by the mode of the configuration.
 
-mod relay;
+pub(in crate::daemon) mod relay;
 pub mod session;
 pub mod station;
 

@@ -35,7 +35,7 @@ enum Listener {
 
 /// One local client.
 #[derive(Debug)]
-pub(super) enum Local {
+pub(in crate::daemon) enum Local {
     Tcp(TcpStream),
     Unix(UnixStream),
 }

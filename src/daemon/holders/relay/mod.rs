@@ -13,9 +13,9 @@
 mod client;
 mod dialer;
 mod head;
-mod local;
-mod pipe;
-mod remote;
+pub(in crate::daemon) mod local;
+pub(in crate::daemon) mod pipe;
+pub(in crate::daemon) mod remote;
 mod routes;
 mod serve;
 

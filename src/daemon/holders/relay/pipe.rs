@@ -26,7 +26,7 @@ const TURN_CHUNKS: u32 = 16;
     clippy::struct_excessive_bools,
     reason = "each side and each direction ends by itself"
 )]
-pub(super) struct Pipe {
+pub(in crate::daemon) struct Pipe {
     local: Local,
     remote: Remote,
     /// What the local side did not take yet.
@@ -44,20 +44,20 @@ pub(super) struct Pipe {
 
 /// The ways in which there may be something to pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ways {
+pub(in crate::daemon) struct Ways {
     up: bool,
     down: bool,
 }
 
 impl Ways {
     /// Both.
-    pub(super) const BOTH: Self = Self {
+    pub(in crate::daemon) const BOTH: Self = Self {
         up: true,
         down: true,
     };
 
     /// What events on one side mean: who is heard, or has room again.
-    pub(super) fn of(events: PollFlags, is_remote: bool) -> Self {
+    pub(in crate::daemon) fn of(events: PollFlags, is_remote: bool) -> Self {
         let (heard, room) = (events != PollFlags::POLLOUT, events != PollFlags::POLLIN);
         if is_remote {
             Self {
@@ -73,7 +73,7 @@ impl Ways {
     }
 
     /// These and others.
-    pub(super) const fn and(self, other: Self) -> Self {
+    pub(in crate::daemon) const fn and(self, other: Self) -> Self {
         Self {
             up: self.up || other.up,
             down: self.down || other.down,
@@ -83,15 +83,15 @@ impl Ways {
 
 /// Octets passed in one turn.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Moved {
-    pub(super) up: u64,
-    pub(super) down: u64,
+pub(in crate::daemon) struct Moved {
+    pub(in crate::daemon) up: u64,
+    pub(in crate::daemon) down: u64,
 }
 
 impl Pipe {
     /// Joins both. `to_remote` is what the client sent too early, `to_local` the LNS's head
     /// and what came with it.
-    pub(super) fn new(
+    pub(in crate::daemon) fn new(
         local: Local,
         mut remote: Remote,
         to_remote: &[u8],
@@ -115,7 +115,12 @@ impl Pipe {
     }
 
     /// Passes what can be passed now.
-    pub(super) fn work(&mut self, ways: Ways, scratch: &mut Scratch, now: Duration) -> Moved {
+    pub(in crate::daemon) fn work(
+        &mut self,
+        ways: Ways,
+        scratch: &mut Scratch,
+        now: Duration,
+    ) -> Moved {
         self.is_hungry = false;
         let kept = self.waiting.len();
         let down = if ways.down || self.is_half_open() {
@@ -139,17 +144,17 @@ impl Pipe {
     }
 
     /// Whether nothing is left to be done.
-    pub(super) const fn is_over(&self) -> bool {
+    pub(in crate::daemon) const fn is_over(&self) -> bool {
         self.has_remote_ended && self.has_local_ended && (self.is_local_told || self.is_local_gone)
     }
 
     /// Whether it wants another turn without waiting.
-    pub(super) const fn is_hungry(&self) -> bool {
+    pub(in crate::daemon) const fn is_hungry(&self) -> bool {
         self.is_hungry
     }
 
     /// When a connection that only one side keeps open is given up.
-    pub(super) fn deadline(&self) -> Option<Duration> {
+    pub(in crate::daemon) fn deadline(&self) -> Option<Duration> {
         let patience = if self.is_local_gone {
             RELAY_GOODBYE
         } else {
@@ -160,7 +165,7 @@ impl Pipe {
     }
 
     /// Ends it politely: what is on its way to the client is lost only if it does not fit.
-    pub(super) fn end(&mut self) {
+    pub(in crate::daemon) fn end(&mut self) {
         self.remote.finish();
         // As far as the sockets take it: nobody waits for a connection that is given up.
         let _ = self.remote.send();
@@ -170,7 +175,7 @@ impl Pipe {
 
     /// What to wait for on the client's side; nothing: leave it out of the poll, because a
     /// hang-up is always told and would not let us sleep.
-    pub(super) fn local_interest(&self) -> PollFlags {
+    pub(in crate::daemon) fn local_interest(&self) -> PollFlags {
         let mut flags = PollFlags::empty();
         if !self.has_local_ended && (self.is_remote_deaf || !self.remote.has_waiting()) {
             flags |= PollFlags::POLLIN;
@@ -182,7 +187,7 @@ impl Pipe {
     }
 
     /// What to wait for on the LNS's side.
-    pub(super) fn remote_interest(&self) -> PollFlags {
+    pub(in crate::daemon) fn remote_interest(&self) -> PollFlags {
         let mut flags = PollFlags::empty();
         if !self.has_remote_ended && self.waiting.is_empty() {
             flags |= PollFlags::POLLIN;
@@ -193,11 +198,11 @@ impl Pipe {
         flags
     }
 
-    pub(super) fn local_fd(&self) -> BorrowedFd<'_> {
+    pub(in crate::daemon) fn local_fd(&self) -> BorrowedFd<'_> {
         self.local.as_fd()
     }
 
-    pub(super) fn remote_fd(&self) -> BorrowedFd<'_> {
+    pub(in crate::daemon) fn remote_fd(&self) -> BorrowedFd<'_> {
         self.remote.as_fd()
     }
 

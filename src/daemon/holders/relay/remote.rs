@@ -10,7 +10,7 @@ use crate::limits::RELAY_CHUNK_OCTETS;
 
 /// An open connection to the LNS, not blocking.
 #[derive(Debug)]
-pub(super) struct Remote {
+pub(in crate::daemon) struct Remote {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
     /// Only without TLS: what the socket did not take.
@@ -19,13 +19,13 @@ pub(super) struct Remote {
 
 /// Room for one chunk each way, shared by all connections.
 #[derive(Debug)]
-pub(super) struct Scratch {
+pub(in crate::daemon) struct Scratch {
     pub(super) plain: Vec<u8>,
     sealed: Vec<u8>,
 }
 
 impl Scratch {
-    pub(super) fn new() -> Self {
+    pub(in crate::daemon) fn new() -> Self {
         Self {
             plain: vec![0; RELAY_CHUNK_OCTETS],
             sealed: vec![0; RELAY_CHUNK_OCTETS],
@@ -55,7 +55,10 @@ impl Seen {
 }
 
 impl Remote {
-    pub(super) fn new(socket: TcpStream, tls: Option<Box<ClientConnection>>) -> io::Result<Self> {
+    pub(in crate::daemon) fn new(
+        socket: TcpStream,
+        tls: Option<Box<ClientConnection>>,
+    ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket,
