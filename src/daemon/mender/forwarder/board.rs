@@ -48,6 +48,7 @@ struct State {
     /// Counts tokens.
     number: u64,
     previous: Option<(Token, Cutoff)>,
+    is_refused: bool,
     is_refusal_due: bool,
     /// Counts the ends of hope for another token.
     hopeless: u64,
@@ -76,11 +77,13 @@ impl Board {
         let mut state = self.lock();
         let before = state.loan.take();
         let is_same = match (&before, &lent) {
-            (Some(before), Some(lent)) => before.lent.token == lent.token,
+            // Two of the same second are the same; whoever waits for one shall have it.
+            (Some(before), Some(lent)) => before.lent.token == lent.token && !state.is_refused,
             _ => false,
         };
         if !is_same {
             state.number = state.number.saturating_add(1);
+            state.is_refused = false;
             state.is_refusal_due = false;
             if let Some(before) = before {
                 let until = Cutoff::after(FORWARDER_GRACE);
@@ -128,6 +131,7 @@ impl Board {
     pub(super) fn refused(&self, loan: &Loan) {
         let mut state = self.lock();
         if state.number == loan.number && state.loan.is_some() && !state.is_refusal_due {
+            state.is_refused = true;
             state.is_refusal_due = true;
             // A full pipe wakes as well.
             let _ = (&self.wake).write(&[1]);
