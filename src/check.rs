@@ -110,12 +110,6 @@ pub fn offline(setup: &Setup) -> Vec<Finding> {
         Setup::Cups(config) => gateway(config),
         #[cfg(feature = "mender")]
         Setup::Mender(config) => mender::findings(config),
-        #[cfg(not(feature = "mender"))]
-        Setup::Mender(_) => {
-            vec![Finding::no_configuration(
-                "this build has no Mender service".to_owned(),
-            )]
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Unknown and doubled names are errors, because a misspelt name would silently be a default.
 
 mod listen;
+#[cfg(feature = "mender")]
 mod mender;
 mod mode;
 mod settings;
@@ -24,6 +25,7 @@ use crate::wire::policy::Policy;
 use crate::wire::uri::{ServerUri, Service};
 
 pub use listen::Listen;
+#[cfg(feature = "mender")]
 pub use mender::Mender;
 pub use mode::Mode;
 pub use settings::SETTINGS;
@@ -68,6 +70,7 @@ pub enum Setup {
     /// LoRa Basics Station CUPS.
     Cups(Box<Config>),
     /// Mender.
+    #[cfg(feature = "mender")]
     Mender(Box<Mender>),
 }
 
@@ -82,13 +85,16 @@ impl Setup {
         let text = read(path)?.ok_or_else(|| ConfigError::new("", "is not there"))?;
         let base = path.parent().unwrap_or(Path::new("/"));
         let entries = entries(&text)?;
+        #[cfg(feature = "mender")]
         if mender::is_conf(path, &entries) {
             return mender::by_conf(path, base, read).map(|mender| Self::Mender(Box::new(mender)));
         }
         let values = Values::of(base, &entries)?;
         if values.text("service") == "mender" {
-            let mender = mender::by_settings(&values, read)?;
-            return Ok(Self::Mender(Box::new(mender)));
+            #[cfg(feature = "mender")]
+            return mender::by_settings(&values, read).map(|mender| Self::Mender(Box::new(mender)));
+            #[cfg(not(feature = "mender"))]
+            return Err(ConfigError::new("service", "mender is not in this build"));
         }
         values.config().map(|config| Self::Cups(Box::new(config)))
     }
@@ -98,6 +104,7 @@ impl Setup {
     pub fn runtime_dir(&self) -> &Path {
         match self {
             Self::Cups(config) => &config.runtime_dir,
+            #[cfg(feature = "mender")]
             Self::Mender(mender) => &mender.runtime_dir,
         }
     }
@@ -107,6 +114,7 @@ impl Setup {
     pub fn log_level(&self) -> &str {
         match self {
             Self::Cups(config) => &config.log_level,
+            #[cfg(feature = "mender")]
             Self::Mender(mender) => &mender.log_level,
         }
     }

@@ -159,6 +159,7 @@ impl Duty for Gateway<'_> {
     fn reload(&mut self) -> bool {
         match (self.load)(&self.config_path) {
             Ok(Setup::Cups(config)) if *config == self.read => self.service.reload_identity(),
+            #[cfg(feature = "mender")]
             Ok(Setup::Mender(_)) => {
                 warn!("kept the service in use: another service needs a restart of the agent");
             }

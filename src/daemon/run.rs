@@ -37,8 +37,6 @@ pub fn run(setup: Setup, config_path: &Path, load: &Load<'_>) -> Result<(), Stri
         Setup::Cups(config) => serve(|wake| Gateway::start(*config, config_path, load, wake)),
         #[cfg(feature = "mender")]
         Setup::Mender(config) => serve(|wake| Device::start(*config, config_path, load, wake)),
-        #[cfg(not(feature = "mender"))]
-        Setup::Mender(_) => Err("this build has no Mender service".to_owned()),
     }
 }
 

@@ -88,8 +88,13 @@ pub fn credentials(
     invocation: &Invocation,
     load: impl Fn(&Path) -> Result<Setup, String>,
 ) -> Result<String, String> {
-    let Setup::Cups(config) = load(invocation.config_path())? else {
-        return Err("credential sets are of the service cups; this device has mender".to_owned());
+    let config = match load(invocation.config_path())? {
+        Setup::Cups(config) => config,
+        #[cfg(feature = "mender")]
+        Setup::Mender(_) => {
+            let text = "credential sets are of the service cups; this device has mender";
+            return Err(text.to_owned());
+        }
     };
     let store = Store::open_read_only(&config.data_dir).map_err(|error| chain(&error))?;
     let current = store.current().map(|set| set.number);

@@ -62,7 +62,13 @@ impl Stand {
     }
 
     pub(crate) fn access(&self) -> Access {
-        let pair = load_pair(&self.pki.device.certificate, &self.pki.device.key, wall_s()).unwrap();
+        let pair = load_pair(
+            &self.pki.device.certificate,
+            &self.pki.device.key,
+            None,
+            wall_s(),
+        )
+        .unwrap();
         let root = self.pki.server_root.clone();
         Access {
             tls: TlsAccess {
@@ -93,7 +99,7 @@ impl Stand {
 
     /// A fresh token of the double, got as the agent gets it.
     pub(crate) fn token(&self, server: &str) -> String {
-        let signer = Signer::load(&self.pki.device.key).unwrap();
+        let signer = Signer::load(&self.pki.device.key, None).unwrap();
         let id_data = IdData::from_pairs([("mac", "02:00:00:00:00:01")]).unwrap();
         let body = Request {
             id_data: &id_data,
