@@ -173,7 +173,7 @@ pub const FORWARDER_HEAD_OCTETS_MAX: usize = 16 * 1024;
 /// Programs of this device that the forwarder serves at a time; each has a thread.
 pub const FORWARDER_CONNECTIONS_MAX: usize = 32;
 
-/// WebSockets among them.
+/// Upgraded connections among them.
 pub const FORWARDER_UPGRADES_MAX: usize = 8;
 
 /// Octets of a request's body that are kept, so that it can be sent again with another token:

@@ -4,6 +4,7 @@
 #![cfg(feature = "mender")]
 #![expect(
     clippy::disallowed_methods,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a test that talks to itself over sockets, and ends when its set-up fails"

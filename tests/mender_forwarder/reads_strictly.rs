@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::stand::{NEXT_TOKEN, Scripted, Stand, TOKEN, body, heard, request, status};
-use mtls_agent::daemon::mender::forwarder::Forwarder;
+use mtls_agent::daemon::mender::forwarder::{Forwarder, Patience};
 
 const GET: &str = "GET /api/devices/v1/x";
 const EMPTY_401: &str =
@@ -14,7 +14,11 @@ const EMPTY_401: &str =
 
 /// A forwarder before a server that says `ok` to everything.
 fn stand() -> (Stand, Scripted) {
-    let stand = Stand::new();
+    stand_with(Patience::default())
+}
+
+fn stand_with(patience: Patience) -> (Stand, Scripted) {
+    let stand = Stand::with(patience);
     let server = Scripted::start(&stand.pki, |wire, _, _| {
         wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     });
@@ -164,7 +168,10 @@ fn a_head_that_is_too_long_is_refused() {
 
 #[test]
 fn a_program_that_never_ends_its_head_is_sent_away_while_others_are_served() {
-    let (stand, _server) = stand();
+    let (stand, _server) = stand_with(Patience {
+        head: Duration::from_secs(2),
+        ..Patience::default()
+    });
     let mut slow = stand.connect();
     let octets = request(GET, TOKEN, "");
     let writer = slow.try_clone().unwrap();
@@ -233,4 +240,17 @@ fn lines_of_one_connection_stay_on_it_and_the_rest_is_passed_on() {
             "GET /base/api/devices/v1/x?y=%2e HTTP/1.1\r\nHost: {authority}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\nContent-Type: application/json\r\nX-Stays: a, b\r\n\r\n"
         )]
     );
+}
+
+#[test]
+fn the_token_before_the_current_one_is_taken_for_a_while_only() {
+    let (stand, server) = stand_with(Patience {
+        grace: Duration::from_secs(2),
+        ..Patience::default()
+    });
+    stand.lend(&server.uri(), NEXT_TOKEN);
+    assert_eq!(body(&stand.ask(GET, TOKEN, "")), "ok");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(stand.ask(GET, TOKEN, ""), EMPTY_401);
+    assert_eq!(body(&stand.ask(GET, NEXT_TOKEN, "")), "ok");
 }

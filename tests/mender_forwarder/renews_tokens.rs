@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::thread;
 use std::time::Duration;
 
+use mtls_agent::daemon::mender::forwarder::Patience;
 use mtls_lab::http::RawAnswer;
 use mtls_lab::mender::{At, Config, MenderDouble, Trouble};
 
@@ -125,6 +126,21 @@ fn a_request_does_not_wait_for_a_token_that_will_not_come() {
     });
     assert_eq!((status(&answer), body(&answer)), (401, ""));
     assert_eq!(seen(&double).len(), 1);
+}
+
+#[test]
+fn a_request_does_not_wait_for_a_token_for_ever() {
+    let stand = Stand::with(Patience {
+        token: Duration::from_secs(1),
+        ..Patience::default()
+    });
+    let server = Scripted::start(&stand.pki, |wire, _, _| {
+        wire.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}")
+    });
+    stand.lend(&server.uri(), TOKEN);
+    let answer = stand.ask("GET /api/devices/v1/x", TOKEN, "");
+    assert_eq!((status(&answer), body(&answer)), (401, ""));
+    assert_eq!(server.heads().len(), 1);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mtls_agent::config::Network;
 use mtls_agent::daemon::clock::{Cutoff, Effective, wall_s};
 use mtls_agent::daemon::mender::call::{Access, Call};
-use mtls_agent::daemon::mender::forwarder::Forwarder;
+use mtls_agent::daemon::mender::forwarder::{Forwarder, Patience};
 use mtls_agent::daemon::mender::gathering::Authorised;
 use mtls_agent::daemon::tls::TlsAccess;
 use mtls_agent::identity::signing::Signer;
@@ -43,11 +43,16 @@ pub(crate) struct Stand {
 
 impl Stand {
     pub(crate) fn new() -> Self {
+        Self::with(Patience::default())
+    }
+
+    pub(crate) fn with(patience: Patience) -> Self {
         let scratch = Scratch::new();
         let pki = Pki::make(&scratch.path().join("pki"), EUI);
         let (wake, far) = UnixStream::pair().unwrap();
         wake.set_read_timeout(Some(PATIENCE)).unwrap();
-        let forwarder = Forwarder::start("127.0.0.1:0".parse().unwrap(), far).unwrap();
+        let forwarder =
+            Forwarder::start_with("127.0.0.1:0".parse().unwrap(), patience, far).unwrap();
         Self {
             forwarder,
             pki,

@@ -1,9 +1,10 @@
-//! WebSockets pass both ways until either side ends them, several at a time.
+//! Upgraded connections pass both ways until either side ends them, several at a time.
 
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mtls_agent::daemon::mender::forwarder::Patience;
 use mtls_lab::mender::{At, Config, Frame, MenderDouble, Trouble};
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::http::HeaderValue;
@@ -23,7 +24,11 @@ struct Terminals {
 
 impl Terminals {
     fn new() -> Self {
-        let stand = Stand::new();
+        Self::with(Patience::default())
+    }
+
+    fn with(patience: Patience) -> Self {
+        let stand = Stand::with(patience);
         let double = MenderDouble::start(Config::of(&stand.pki)).unwrap();
         let token = stand.token(&double.uri());
         stand.lend(&double.uri(), &token);
@@ -159,4 +164,26 @@ fn an_open_websocket_outlasts_a_change_of_token() {
     terminals.stand.lend("https://localhost:1", "e30.e30.aaaa");
     socket.send(Message::text("still here")).unwrap();
     terminals.until(|it| it.double.connects()[0].frames.len() == 1);
+}
+
+#[test]
+fn a_silent_one_is_given_up_and_one_that_pings_is_not() {
+    let terminals = Terminals::with(Patience {
+        idle: Duration::from_secs(2),
+        ..Patience::default()
+    });
+    let mut pinging = terminals.open().unwrap();
+    let mut silent = terminals.open().unwrap();
+    for _ in 0..8 {
+        pinging.send(Message::Ping(Vec::new().into())).unwrap();
+        assert!(matches!(pinging.read(), Ok(Message::Pong(_))));
+        thread::sleep(Duration::from_millis(500));
+    }
+    assert!(silent.read().is_err());
+    terminals.until(|it| it.stand.figure("websockets") == 1);
+    pinging.send(Message::text("still here")).unwrap();
+    terminals.until(|it| {
+        let frames = &it.double.connects()[0].frames;
+        frames.contains(&Frame::Text("still here".to_owned()))
+    });
 }

@@ -1,5 +1,6 @@
 //! Keeps: the token and server that are lent, and what the forwarder's threads tell main.
 
+use core::time::Duration;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -8,9 +9,36 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::daemon::clock::Cutoff;
 use crate::daemon::mender::gathering::Authorised;
-use crate::limits::{FORWARDER_FORBIDDEN_MAX, FORWARDER_GRACE, FORWARDER_TOKEN_PATIENCE};
+use crate::limits::{
+    FORWARDER_FORBIDDEN_MAX, FORWARDER_GRACE, FORWARDER_HEAD_PATIENCE, FORWARDER_IDLE,
+    FORWARDER_TOKEN_PATIENCE,
+};
 use crate::wire::mender::token::Token;
 use crate::wire::secret::Secret;
+
+/// How long the forwarder has patience.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a program's HTTP head.
+    pub head: Duration,
+    /// With a WebSocket that is silent.
+    pub idle: Duration,
+    /// For a token in place of a refused one.
+    pub token: Duration,
+    /// With the token before the current one.
+    pub grace: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: FORWARDER_HEAD_PATIENCE,
+            idle: FORWARDER_IDLE,
+            token: FORWARDER_TOKEN_PATIENCE,
+            grace: FORWARDER_GRACE,
+        }
+    }
+}
 
 /// Shared by main and all threads of the forwarder.
 #[derive(Debug)]
@@ -18,6 +46,7 @@ pub(super) struct Board {
     state: Mutex<State>,
     changed: Condvar,
     wake: UnixStream,
+    pub(super) patience: Patience,
     pub(super) connections: Arc<AtomicUsize>,
     pub(super) upgrades: Arc<AtomicUsize>,
 }
@@ -62,11 +91,12 @@ struct State {
 pub(super) struct Place(Arc<AtomicUsize>);
 
 impl Board {
-    pub(super) fn new(wake: UnixStream) -> Self {
+    pub(super) fn new(wake: UnixStream, patience: Patience) -> Self {
         Self {
             state: Mutex::default(),
             changed: Condvar::new(),
             wake,
+            patience,
             connections: Arc::default(),
             upgrades: Arc::default(),
         }
@@ -86,7 +116,7 @@ impl Board {
             state.is_refused = false;
             state.is_refusal_due = false;
             if let Some(before) = before {
-                let until = Cutoff::after(FORWARDER_GRACE);
+                let until = Cutoff::after(self.patience.grace);
                 state.previous = Some((before.lent.token.clone(), until));
             }
         }
@@ -140,7 +170,7 @@ impl Board {
 
     /// Waits for the token after this one.
     pub(super) fn next(&self, loan: &Loan) -> Option<Loan> {
-        let cutoff = Cutoff::after(FORWARDER_TOKEN_PATIENCE);
+        let cutoff = Cutoff::after(self.patience.token);
         let mut state = self.lock();
         let hopeless = state.hopeless;
         loop {

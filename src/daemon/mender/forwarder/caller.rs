@@ -12,9 +12,7 @@ use zeroize::Zeroizing;
 use super::body::{Decoder, Framing};
 use super::head::{Request, Status};
 use crate::daemon::clock::Cutoff;
-use crate::limits::{
-    FORWARDER_CHUNK_OCTETS, FORWARDER_GOODBYE, FORWARDER_HEAD_PATIENCE, FORWARDER_KEPT_OCTETS_MAX,
-};
+use crate::limits::{FORWARDER_CHUNK_OCTETS, FORWARDER_GOODBYE, FORWARDER_KEPT_OCTETS_MAX};
 
 /// Octets read at a time while the head is not whole.
 const HEAD_CHUNK_OCTETS: usize = 2048;
@@ -47,19 +45,22 @@ pub(super) enum CallerFault {
 
 impl Caller {
     /// Reads the head. `None`: the program has gone, and nobody is there to be told.
-    pub(super) fn hear(stream: TcpStream) -> (Self, Option<Result<Request, Status>>) {
+    pub(super) fn hear(
+        stream: TcpStream,
+        patience: Duration,
+    ) -> (Self, Option<Result<Request, Status>>) {
         let mut caller = Self {
             stream,
             input: Zeroizing::new(Vec::new()),
             decoder: Decoder::new(Framing::Nothing),
             kept: Some(Vec::new()),
         };
-        let heard = caller.head();
+        let heard = caller.head(patience);
         (caller, heard)
     }
 
-    fn head(&mut self) -> Option<Result<Request, Status>> {
-        let cutoff = Cutoff::after(FORWARDER_HEAD_PATIENCE);
+    fn head(&mut self, patience: Duration) -> Option<Result<Request, Status>> {
+        let cutoff = Cutoff::after(patience);
         let mut chunk = Zeroizing::new([0; HEAD_CHUNK_OCTETS]);
         loop {
             let Some(left) = cutoff.left() else {

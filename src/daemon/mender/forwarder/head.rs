@@ -8,6 +8,8 @@
 //! ```
 //! Nothing is passed on that two readers could understand differently.
 
+use core::fmt::Write as _;
+
 use zeroize::Zeroizing;
 
 use super::body::Framing;
@@ -115,24 +117,28 @@ impl Request {
         // Room for all of it: what grows leaves copies of the token behind.
         let room = self.lines.len() + self.target.len() + token.len() + 1024;
         let mut head = String::with_capacity(room);
-        head.push_str(&format!(
+        // Writing to a text cannot fail.
+        let _ = write!(
+            head,
             "{} {} HTTP/1.1\r\nHost: {}\r\n",
             self.method,
             lent.server.target(&self.target),
             lent.server.uri().authority(),
-        ));
+        );
         head.push_str("Authorization: Bearer ");
         head.push_str(token);
         head.push_str("\r\n");
         match &self.upgrade {
             Some(upgrade) => {
-                head.push_str(&format!("Connection: Upgrade\r\nUpgrade: {upgrade}\r\n"));
+                let _ = write!(head, "Connection: Upgrade\r\nUpgrade: {upgrade}\r\n");
             }
             None => head.push_str("Connection: close\r\n"),
         }
         match self.framing {
             Framing::Chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
-            Framing::Length(octets) => head.push_str(&format!("Content-Length: {octets}\r\n")),
+            Framing::Length(octets) => {
+                let _ = write!(head, "Content-Length: {octets}\r\n");
+            }
             Framing::Nothing | Framing::UntilClose => {}
         }
         if self.expects && !is_repeat {

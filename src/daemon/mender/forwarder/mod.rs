@@ -32,6 +32,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 use tracing::warn;
 
+pub use self::board::Patience;
 use self::board::{Board, Place};
 use super::gathering::Authorised;
 use crate::limits::FORWARDER_CONNECTIONS_MAX;
@@ -54,6 +55,15 @@ impl Forwarder {
     /// One octet on `wake` says that the server refused the token. The error is a sentence for
     /// the operator.
     pub fn start(listen: SocketAddr, wake: UnixStream) -> Result<Self, String> {
+        Self::start_with(listen, Patience::default(), wake)
+    }
+
+    /// The same with another patience.
+    pub fn start_with(
+        listen: SocketAddr,
+        patience: Patience,
+        wake: UnixStream,
+    ) -> Result<Self, String> {
         if !listen.ip().is_loopback() {
             return Err(format!(
                 "the forwarder lends the device's identity and listens on loopback only, not on {listen}"
@@ -65,7 +75,7 @@ impl Forwarder {
         listener.set_nonblocking(true).map_err(failed)?;
         wake.set_nonblocking(true).map_err(failed)?;
         let (bell, far) = UnixStream::pair().map_err(failed)?;
-        let board = Arc::new(Board::new(wake));
+        let board = Arc::new(Board::new(wake, patience));
         let shared = Arc::clone(&board);
         thread::Builder::new()
             .name("forwarder".to_owned())

@@ -22,7 +22,7 @@ use crate::daemon::clock;
 use crate::daemon::holders::relay::local::Local;
 use crate::daemon::holders::relay::pipe::{Pipe, Ways};
 use crate::daemon::holders::relay::remote::{Remote, Scratch};
-use crate::limits::{FORWARDER_IDLE, FORWARDER_UPGRADES_MAX};
+use crate::limits::FORWARDER_UPGRADES_MAX;
 
 const UNAUTHORISED: u16 = 401;
 const FORBIDDEN: u16 = 403;
@@ -36,12 +36,12 @@ enum End {
     /// The answer is cut off, or nobody is there to hear one.
     Cut,
     /// The connection belongs to both sides now.
-    Joined(Exchange, Vec<u8>),
+    Joined(Box<Exchange>, Vec<u8>),
 }
 
 /// Serves one program's connection to its end.
 pub(super) fn serve(stream: TcpStream, board: &Board) {
-    let (mut caller, heard) = Caller::hear(stream);
+    let (mut caller, heard) = Caller::hear(stream, board.patience.head);
     let request = match heard {
         None => return,
         Some(Err(status)) => return turn_away(caller, board, status.0),
@@ -64,11 +64,11 @@ pub(super) fn serve(stream: TcpStream, board: &Board) {
             return turn_away(caller, board, 503);
         }
     }
-    match forward(&mut caller, board, &request, loan) {
+    match forward(&mut caller, board, &request, &loan) {
         End::Told => caller.leave(&[]),
         End::Says(octets) => caller.leave(&octets),
         End::Cut => caller.cut(),
-        End::Joined(exchange, head) => join(caller, exchange, head),
+        End::Joined(exchange, first) => join(caller, *exchange, first, board.patience.idle),
     }
     drop(place);
 }
@@ -79,14 +79,14 @@ fn turn_away(caller: Caller, board: &Board, status: u16) {
     caller.leave(&refusal(status));
 }
 
-fn forward(caller: &mut Caller, board: &Board, request: &Request, loan: Loan) -> End {
-    match answered(caller, board, request, &loan, false) {
+fn forward(caller: &mut Caller, board: &Board, request: &Request, loan: &Loan) -> End {
+    match answered(caller, board, request, loan, false) {
         Err(end) => end,
         Ok((exchange, answer)) if is_refusal(&answer, board, request) => {
-            board.refused(&loan);
-            again(caller, board, request, &loan, exchange, answer)
+            board.refused(loan);
+            again(caller, board, request, loan, exchange, &answer)
         }
-        Ok((exchange, answer)) => pass(caller, board, request, &loan, exchange, &answer),
+        Ok((exchange, answer)) => pass(caller, board, request, loan, exchange, &answer),
     }
 }
 
@@ -97,7 +97,7 @@ fn again(
     request: &Request,
     loan: &Loan,
     exchange: Exchange,
-    answer: Answer,
+    answer: &Answer,
 ) -> End {
     let next = if caller.can_repeat() {
         board.next(loan)
@@ -105,7 +105,7 @@ fn again(
         None
     };
     let Some(next) = next else {
-        return pass(caller, board, request, loan, exchange, &answer);
+        return pass(caller, board, request, loan, exchange, answer);
     };
     exchange.close();
     board.count(|figures| figures.repeated = figures.repeated.saturating_add(1));
@@ -153,7 +153,7 @@ fn pass(
     }
     if answer.status == 101 {
         let head = answer.forwarded(request);
-        return End::Joined(exchange, head);
+        return End::Joined(Box::new(exchange), head);
     }
     if answer.status != FORBIDDEN {
         board.is_permitted(request.path());
@@ -203,7 +203,7 @@ fn excuse(fault: &Fault, board: &Board, loan: &Loan) -> End {
 }
 
 /// Passes octets both ways until both sides have ended, or nothing was said for long.
-fn join(caller: Caller, exchange: Exchange, mut head: Vec<u8>) {
+fn join(caller: Caller, exchange: Exchange, mut head: Vec<u8>, idle: Duration) {
     let (stream, early) = caller.into_parts();
     let (session, received) = exchange.into_parts();
     let (socket, tls) = session.into_parts();
@@ -214,7 +214,7 @@ fn join(caller: Caller, exchange: Exchange, mut head: Vec<u8>) {
     let pipe = Remote::new(socket, tls)
         .and_then(|remote| Pipe::new(Local::Tcp(stream), remote, &early, head));
     if let Ok(mut pipe) = pipe {
-        if !carry(&mut pipe) {
+        if !carry(&mut pipe, idle) {
             cut(&reset);
         }
         pipe.end();
@@ -222,7 +222,7 @@ fn join(caller: Caller, exchange: Exchange, mut head: Vec<u8>) {
 }
 
 /// Whether both sides have ended.
-fn carry(pipe: &mut Pipe) -> bool {
+fn carry(pipe: &mut Pipe, idle: Duration) -> bool {
     let mut quiet_since = clock::since_boot();
     loop {
         let now = clock::since_boot();
@@ -237,8 +237,9 @@ fn carry(pipe: &mut Pipe) -> bool {
         if pipe.is_hungry() {
             continue;
         }
-        let idle = quiet_since.saturating_add(FORWARDER_IDLE);
-        let until = pipe.deadline().map_or(idle, |deadline| deadline.min(idle));
+        let given_up = quiet_since.saturating_add(idle);
+        let deadline = pipe.deadline().unwrap_or(given_up);
+        let until = deadline.min(given_up);
         let left = until.saturating_sub(now);
         if left.is_zero() {
             return false;
