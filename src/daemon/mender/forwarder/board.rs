@@ -86,6 +86,10 @@ struct State {
     figures: Figures,
 }
 
+/// When a token was refused, counted in ends of hope.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hope(u64);
+
 /// One of a limited number; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Place(Arc<AtomicUsize>);
@@ -157,8 +161,9 @@ impl Board {
         state.loan.clone().filter(|_| is_known)
     }
 
-    /// Tells main that the server refused this token. Nothing if it is no longer the current one.
-    pub(super) fn refused(&self, loan: &Loan) {
+    /// Tells main that the server refused this token, unless there is another already. From now
+    /// on main may give up, even before anybody waits.
+    pub(super) fn refused(&self, loan: &Loan) -> Hope {
         let mut state = self.lock();
         if state.number == loan.number && state.loan.is_some() && !state.is_refusal_due {
             state.is_refused = true;
@@ -166,18 +171,18 @@ impl Board {
             // A full pipe wakes as well.
             let _ = (&self.wake).write(&[1]);
         }
+        Hope(state.hopeless)
     }
 
     /// Waits for the token after this one.
-    pub(super) fn next(&self, loan: &Loan) -> Option<Loan> {
+    pub(super) fn next(&self, loan: &Loan, hope: Hope) -> Option<Loan> {
         let cutoff = Cutoff::after(self.patience.token);
         let mut state = self.lock();
-        let hopeless = state.hopeless;
         loop {
             if let Some(next) = state.loan.as_ref().filter(|next| next.number > loan.number) {
                 return Some(next.clone());
             }
-            if state.hopeless != hopeless {
+            if state.hopeless != hope.0 {
                 return None;
             }
             let (back, _) = self
@@ -227,5 +232,62 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::{Board, Patience};
+    use crate::config::Network;
+    use crate::daemon::clock::Effective;
+    use crate::daemon::mender::call::Access;
+    use crate::daemon::mender::gathering::Authorised;
+    use crate::daemon::tls::TlsAccess;
+    use crate::wire::mender::server::ServerUrl;
+    use crate::wire::mender::token::Token;
+    use crate::wire::secret::Secret;
+
+    fn lent(token: &[u8]) -> Authorised {
+        let tls = TlsAccess {
+            roots: rustls::RootCertStore::empty().into(),
+            pins: Vec::new(),
+            certified: None,
+            allow_tls13: true,
+            time: Effective::from_passed(&[]),
+        };
+        let network = Network {
+            connect_s: 1,
+            response_s: 1,
+            total_s: 1,
+        };
+        Authorised {
+            access: Access {
+                tls,
+                network,
+                own_certificate_valid: true,
+                silent_closes: 0,
+            },
+            server: ServerUrl::parse("https://localhost").unwrap(),
+            token: Token::parse(token).unwrap(),
+        }
+    }
+
+    #[test]
+    fn main_may_give_up_or_lend_before_anybody_waits() {
+        let (_near, wake) = UnixStream::pair().unwrap();
+        let board = Board::new(wake, Patience::default());
+        board.lend(Some(lent(b"e30.e30.aaaa")));
+        let loan = board
+            .loan_for(&Secret::new(b"e30.e30.aaaa".to_vec()))
+            .unwrap();
+        let hope = board.refused(&loan);
+        board.give_up();
+        assert!(board.next(&loan, hope).is_none());
+        let hope = board.refused(&loan);
+        // The server may give the same token twice within a second.
+        board.lend(Some(lent(b"e30.e30.aaaa")));
+        assert!(board.next(&loan, hope).is_some());
     }
 }

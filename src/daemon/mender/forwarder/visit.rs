@@ -83,7 +83,6 @@ fn forward(caller: &mut Caller, board: &Board, request: &Request, loan: &Loan) -
     match answered(caller, board, request, loan, false) {
         Err(end) => end,
         Ok((exchange, answer)) if is_refusal(&answer, board, request) => {
-            board.refused(loan);
             again(caller, board, request, loan, exchange, &answer)
         }
         Ok((exchange, answer)) => pass(caller, board, request, loan, exchange, &answer),
@@ -99,8 +98,9 @@ fn again(
     exchange: Exchange,
     answer: &Answer,
 ) -> End {
+    let hope = board.refused(loan);
     let next = if caller.can_repeat() {
-        board.next(loan)
+        board.next(loan, hope)
     } else {
         None
     };
