@@ -105,6 +105,8 @@ impl Duty for Gateway<'_> {
             self.service.tell_done(done);
         }
         self.tell_link(None);
+        // Before anybody is shown it.
+        self.service.remember();
     }
 
     fn be_on_time(&mut self, now: Duration) {
