@@ -16,6 +16,8 @@ use mtls_lab::pki::{Pair, Pki};
 use mtls_lab::tls::{self, Versions};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
+/// The short form of the command that makes a usable certificate.
+const MENDED_BY: &str = "openssl x509 -req -in REQUEST -CA ... -extfile FILE";
 const NAMED: &str = "subjectAltName = DNS:localhost\nextendedKeyUsage = serverAuth\n";
 
 struct Scene {
@@ -156,16 +158,20 @@ fn a_certificate_for_another_name_or_for_none() {
         .workshop
         .issue(server("subjectAltName = DNS:cups.example.com\n"));
     let ran = scene.expect(&other, &scene.root(), "server_name");
-    assert!(ran.text("message").contains("cups.example.com"), "{ran:?}");
+    let words = "is for cups.example.com, not for this host";
+    assert!(ran.text("message").ends_with(words), "{ran:?}");
     let address = scene
         .workshop
         .issue(server("subjectAltName = IP:127.0.0.1\n"));
-    scene.expect(&address, &scene.root(), "server_name");
+    let ran = scene.expect(&address, &scene.root(), "server_name");
+    assert!(ran.text("message").contains("127.0.0.1"), "{ran:?}");
     let name_only = scene
         .workshop
         .issue(server("basicConstraints = CA:FALSE\n"));
     let ran = scene.expect(&name_only, &scene.root(), "server_name");
-    assert!(ran.text("message").contains("subjectAltName"), "{ran:?}");
+    let words = "names its host only in the common name, if at all, not in subjectAltName";
+    assert!(ran.text("message").ends_with(words), "{ran:?}");
+    assert!(ran.text("hint").contains(MENDED_BY), "{ran:?}");
 }
 
 #[test]
@@ -176,10 +182,17 @@ fn an_x509v1_certificate_and_one_that_is_not_for_servers() {
         ..server(NAMED)
     });
     let ran = scene.expect(&old, &scene.root(), "server_certificate");
-    assert!(ran.text("hint").contains("v3"), "{ran:?}");
+    let words = "is X.509 version 1";
+    assert!(ran.text("message").ends_with(words), "{ran:?}");
+    assert!(ran.text("hint").contains("X.509 v3"), "{ran:?}");
+    assert!(ran.text("hint").contains(MENDED_BY), "{ran:?}");
+    assert!(ran.text("hint").contains("server_pin"), "{ran:?}");
     let client = "subjectAltName = DNS:localhost\nextendedKeyUsage = clientAuth\n";
     let client = scene.workshop.issue(server(client));
-    scene.expect(&client, &scene.root(), "server_certificate");
+    let ran = scene.expect(&client, &scene.root(), "server_certificate");
+    let words = "is not for servers: its extendedKeyUsage lacks serverAuth";
+    assert!(ran.text("message").ends_with(words), "{ran:?}");
+    assert!(ran.text("hint").contains("serverAuth"), "{ran:?}");
 }
 
 #[test]
@@ -189,7 +202,11 @@ fn an_authority_used_as_the_server_and_a_server_used_as_the_anchor() {
         issuer: None,
         ..server("basicConstraints = critical, CA:TRUE\nsubjectAltName = DNS:localhost\n")
     });
-    scene.expect(&own, &own.certificate, "server_certificate");
+    let ran = scene.expect(&own, &own.certificate, "server_certificate");
+    let words = "is a CA certificate used as a server certificate";
+    assert!(ran.text("message").ends_with(words), "{ran:?}");
+    assert!(ran.text("hint").contains("let that CA issue"), "{ran:?}");
+    assert!(ran.text("hint").contains("server_pin"), "{ran:?}");
     let leaf = scene.workshop.issue(Order {
         name: "leaf",
         ..server(NAMED)

@@ -73,7 +73,7 @@ fn the_field_guide_names_every_code_of_the_identity() {
 #[test]
 fn the_field_guide_names_every_alert() {
     let text = source("src/agent/evidence.rs");
-    let codes = after_arrows(between(&text, "fn alert_name(", "fn names_or_none("));
+    let codes = after_arrows(between(&text, "fn alert_name(", "fn first_of("));
     assert!(codes.len() >= 20, "{codes:?}");
     missing_in_guide(codes);
 }

@@ -47,13 +47,26 @@ pub enum TlsFault {
     UnknownIssuer,
     /// The certificate is for these names, not for ours.
     WrongName(Vec<String>),
-    /// Another defect of the server's certificate.
-    BadCertificate(String),
+    /// The server's certificate could not be accepted from anybody.
+    Unusable(Defect),
     /// The server's public key has this SHA-256, which is none of the configured pins.
     WrongPin(String),
     /// What came is not TLS.
     NotTls,
     /// Any other TLS error.
+    Other(String),
+}
+
+/// What makes a server's certificate unusable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Defect {
+    /// It is X.509 version 1, which can name no host.
+    VersionOne,
+    /// It is that of a CA.
+    Authority,
+    /// It is for other uses than being a server.
+    NotForServers,
+    /// Any other, in the words of the TLS library.
     Other(String),
 }
 
@@ -112,6 +125,8 @@ pub const SILENT_CLOSES_MIN: u32 = 3;
 
 pub(super) const REFUSED_HINT: &str =
     "check that the proxy's client CA store holds the CA that issued this device's certificate";
+const REISSUE_HINT: &str = "reissue it as X.509 v3: openssl x509 -req -in REQUEST -CA ... -extfile FILE, with subjectAltName=DNS:HOST in FILE; or pin its key with tls.server_pin";
+const AUTHORITY_HINT: &str = "let that CA issue a certificate for the server: openssl x509 -req -in REQUEST -CA ... -extfile FILE, with subjectAltName=DNS:HOST in FILE; or pin its key with tls.server_pin";
 const PROXY_SIDE_HINT: &str =
     "the certificate is valid here: check the proxy's clock and whether its CRL is out of date";
 
@@ -226,18 +241,24 @@ impl Evidence {
             TlsFault::UnknownIssuer => (
                 "server_unknown_issuer",
                 format!("the certificate of {peer} leads to none of the trust anchors"),
-                "add the server's root to trust_anchors, or let the server send its intermediate",
+                "add the server's root to trust_anchors (for Mender: to ServerCertificate), or let the server send its intermediate",
+            ),
+            TlsFault::WrongName(names) if names.is_empty() => (
+                "server_name",
+                format!(
+                    "the certificate of {peer} names its host only in the common name, if at all, not in subjectAltName"
+                ),
+                REISSUE_HINT,
             ),
             TlsFault::WrongName(names) => (
                 "server_name",
-                format!("the certificate of {peer} is for {}", names_or_none(names)),
+                format!(
+                    "the certificate of {peer} is for {}, not for this host",
+                    first_of(names)
+                ),
                 "use the name in the certificate, or reissue it with a subjectAltName",
             ),
-            TlsFault::BadCertificate(what) => (
-                "server_certificate",
-                format!("the certificate of {peer} is unusable: {what}"),
-                "reissue the server's certificate as X.509 v3 with a subjectAltName",
-            ),
+            TlsFault::Unusable(defect) => return self.unusable(defect),
             TlsFault::WrongPin(pin) => (
                 "server_pin",
                 format!("the public key of {peer} is {pin}, none of the pinned ones"),
@@ -254,6 +275,23 @@ impl Evidence {
             }
         };
         Failure::new(Class::ServerUntrusted, code, message).with_hint(hint)
+    }
+
+    fn unusable(&self, defect: &Defect) -> Failure {
+        let (what, hint) = match defect {
+            Defect::VersionOne => ("is X.509 version 1".to_owned(), REISSUE_HINT),
+            Defect::Authority => (
+                "is a CA certificate used as a server certificate".to_owned(),
+                AUTHORITY_HINT,
+            ),
+            Defect::NotForServers => (
+                "is not for servers: its extendedKeyUsage lacks serverAuth".to_owned(),
+                "reissue the server's certificate with extendedKeyUsage=serverAuth, or without that extension",
+            ),
+            Defect::Other(what) => (format!("is unusable: {what}"), REISSUE_HINT),
+        };
+        let message = format!("the certificate of {} {what}", self.peer);
+        Failure::new(Class::ServerUntrusted, "server_certificate", message).with_hint(hint)
     }
 
     fn silent(&self) -> Failure {
@@ -312,16 +350,13 @@ pub const fn alert_name(alert: u8) -> &'static str {
     }
 }
 
-fn names_or_none(names: &[String]) -> String {
-    if names.is_empty() {
-        return "no host name at all (it has no subjectAltName)".to_owned();
-    }
+fn first_of(names: &[String]) -> String {
     let shown: Vec<String> = names
         .iter()
         .take(3)
         .map(|name| printable(name, 60))
         .collect();
-    format!("{}, not for this host", shown.join(", "))
+    shown.join(", ")
 }
 
 #[cfg(test)]

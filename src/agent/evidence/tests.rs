@@ -1,6 +1,6 @@
 //! Tests of the table that reads a broken connection.
 
-use super::{Class, Evidence, SILENT_CLOSES_MIN, SocketFault, Stage, TlsFault};
+use super::{Class, Defect, Evidence, SILENT_CLOSES_MIN, SocketFault, Stage, TlsFault};
 
 fn evidence() -> Evidence {
     Evidence {
@@ -109,4 +109,50 @@ fn only_the_third_silent_close_in_a_row_is_a_refusal() {
         ..evidence()
     };
     assert_eq!(not_asked.classify().class, Class::Network);
+}
+
+fn told(fault: TlsFault) -> (&'static str, String, &'static str) {
+    let tls = Some(fault);
+    let failure = Evidence { tls, ..evidence() }.classify();
+    assert_eq!(failure.class, Class::ServerUntrusted);
+    (failure.code, failure.message, failure.hint.unwrap())
+}
+
+#[test]
+fn each_defect_of_a_servers_certificate_has_its_words_and_a_cure() {
+    for (defect, words, cure) in [
+        (Defect::VersionOne, "is X.509 version 1", "-extfile"),
+        (
+            Defect::Authority,
+            "is a CA certificate used as a server certificate",
+            "let that CA issue",
+        ),
+        (
+            Defect::NotForServers,
+            "is not for servers: its extendedKeyUsage lacks serverAuth",
+            "serverAuth",
+        ),
+        (
+            Defect::Other("BadEncoding".to_owned()),
+            "is unusable: BadEncoding",
+            "tls.server_pin",
+        ),
+    ] {
+        let (code, message, hint) = told(TlsFault::Unusable(defect));
+        assert_eq!(code, "server_certificate");
+        assert_eq!(message, format!("the certificate of cups:8987 {words}"));
+        assert!(hint.contains(cure), "{hint}");
+    }
+}
+
+#[test]
+fn a_certificate_without_names_is_told_from_one_with_other_names() {
+    let (code, message, hint) = told(TlsFault::WrongName(Vec::new()));
+    assert_eq!(code, "server_name");
+    assert!(message.ends_with("not in subjectAltName"), "{message}");
+    assert!(hint.contains("subjectAltName=DNS:HOST"), "{hint}");
+    let names = ["a.example", "b.example", "c.example", "d.example"].map(str::to_owned);
+    let (_, message, _) = told(TlsFault::WrongName(names.to_vec()));
+    let words = "is for a.example, b.example, c.example, not for this host";
+    assert!(message.ends_with(words), "{message}");
 }

@@ -15,7 +15,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, ClientConfig, Error, RootCertStore, SignatureScheme};
 
 use self::pinned::{Pinned, WrongPin};
-use crate::agent::evidence::TlsFault;
+use crate::agent::evidence::{Defect, TlsFault};
 use crate::daemon::clock::Effective;
 use crate::wire::cups::stack_error::printable;
 use crate::wire::pin::Pin;
@@ -133,14 +133,27 @@ fn certificate_fault(why: &CertificateError) -> TlsFault {
         CertificateError::UnknownIssuer => TlsFault::UnknownIssuer,
         CertificateError::NotValidForName => TlsFault::WrongName(Vec::new()),
         CertificateError::NotValidForNameContext { presented, .. } => {
-            TlsFault::WrongName(presented.iter().map(|name| printable(name, 80)).collect())
+            TlsFault::WrongName(presented.iter().map(|name| bare(name)).collect())
         }
         CertificateError::Other(other) if other.0.is::<WrongPin>() => {
             TlsFault::WrongPin(other.to_string())
         }
-        CertificateError::Other(other) => {
-            TlsFault::BadCertificate(printable(&other.to_string(), 120))
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            TlsFault::Unusable(Defect::NotForServers)
         }
-        other => TlsFault::BadCertificate(printable(&format!("{other:?}"), 120)),
+        // webpki's own variants, which rustls passes on behind a trait: their names are their words.
+        CertificateError::Other(other) => match other.to_string().as_str() {
+            "UnsupportedCertVersion" => TlsFault::Unusable(Defect::VersionOne),
+            "CaUsedAsEndEntity" => TlsFault::Unusable(Defect::Authority),
+            what => TlsFault::Unusable(Defect::Other(printable(what, 120))),
+        },
+        other => TlsFault::Unusable(Defect::Other(printable(&format!("{other:?}"), 120))),
     }
+}
+
+/// `DnsName("cups.example.com")` without what is around the name.
+fn bare(name: &str) -> String {
+    let inner = |lead: &str| name.strip_prefix(lead)?.strip_suffix(')');
+    let inner = inner("DnsName(").or_else(|| inner("IpAddress("));
+    printable(inner.unwrap_or(name).trim_matches('"'), 80)
 }
