@@ -117,7 +117,7 @@ fn inventory(inventory: &Value) -> Lines {
 }
 
 fn update(status: &Value) -> String {
-    match (&status["update"], &status["cycle"]["update_waiting"]) {
+    match (&status["update"], part(status, "/cycle/update_waiting")) {
         (Value::String(name), _) => format!("{name} waits"),
         (_, Value::Bool(true)) => "one waits".to_owned(),
         (_, Value::Bool(false)) => "none waits".to_owned(),
@@ -139,7 +139,8 @@ fn programs(consumers: &Value) -> String {
         }
     }
     for name in ["requests", "failed"] {
-        if let Some(count) = consumers["forwarder"][name].as_u64() {
+        let count = part(consumers, "/forwarder").get(name);
+        if let Some(count) = count.and_then(Value::as_u64) {
             let _ = write!(line, ", {name} {count}");
         }
     }
