@@ -12,7 +12,9 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use mtls_lab::device::{Device, Scratch, Service, Surroundings};
+use mtls_lab::device::{Device, MenderDevice, Scratch, Service, Surroundings};
+use mtls_lab::mender::{Config, MenderDouble};
+use mtls_lab::pki::Pki;
 use serde_json::{Value, json};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
@@ -148,4 +150,93 @@ fn watching_ends_with_the_agent_and_leaves_a_pipe_unadorned() {
     out.read_to_string(&mut text).unwrap();
     assert!(watching.wait().unwrap().success());
     assert!(!text.contains('\x1b'), "{text}");
+}
+
+#[cfg(feature = "mender")]
+#[test]
+fn a_device_at_mender_is_shown_to_people_and_to_machines() {
+    let scratch = Scratch::new();
+    let pki = Pki::make(&scratch.path().join("pki"), "0123456789ABCDEF");
+    let server = MenderDouble::start(Config::of(&pki)).unwrap();
+    let mut device = MenderDevice::new(BINARY, &pki);
+    device.server(&server.uri());
+    device.set("mender.inventory", "on");
+    let textfile = device.path("agent.prom");
+    device.set("status.textfile", textfile.to_str().unwrap());
+    let service = device.serve();
+    service.until("sent", |service| {
+        service.show("/cycle/inventory/state") == "up_to_date"
+    });
+    let screen = device.run("status").out;
+    assert!(screen.lines().count() <= 24, "{screen}");
+    assert!(
+        screen.lines().all(|line| line.chars().count() <= 80),
+        "{screen}"
+    );
+    let key = service.show("/identity/key_sha256");
+    let key: String = key.as_str().unwrap().chars().take(16).collect();
+    for text in [
+        format!("\nidentity   CN=0123456789ABCDEF (P-256, SHA-256 {key}...)"),
+        "\nmutual TLS used\n".to_owned(),
+        format!("\ndevice     {} {{\"mac\":", server.devices()[0].id),
+        "\nstate      authorised for ".to_owned(),
+        "\ntoken      expires in ".to_owned(),
+        "\ninventory  up to date, last sent ".to_owned(),
+        "\nupdate     not asked for\n".to_owned(),
+        "\nprograms   D-Bus off; forwarder off\n".to_owned(),
+        "\nnext       poll in ".to_owned(),
+    ] {
+        assert!(screen.contains(&text), "{text}:\n{screen}");
+    }
+    assert!(screen.contains(&format!("mender at {};", server.uri())));
+    let metrics = device.run("status --metrics").out;
+    lint(&metrics);
+    for line in [
+        "mender_authorised 1",
+        "mender_mutual_tls 1",
+        "mender_attempts 0",
+    ] {
+        assert!(
+            metrics.contains(&format!("\nmtls_agent_{line}\n")),
+            "{metrics}"
+        );
+    }
+    assert!(metrics.contains("service=\"mender\""), "{metrics}");
+    service.until("written", |_| textfile.exists());
+}
+
+#[cfg(feature = "mender")]
+#[test]
+fn a_device_that_nobody_has_accepted_shows_why_and_what_to_do() {
+    let scratch = Scratch::new();
+    let pki = Pki::make(&scratch.path().join("pki"), "0123456789ABCDEF");
+    let door = mtls_lab::mender::Door::Server {
+        server: pki.server.clone(),
+    };
+    let server = MenderDouble::start(Config::new(door)).unwrap();
+    let mut device = MenderDevice::new(BINARY, &pki);
+    device.server(&server.uri());
+    let service = device.serve();
+    service.until("pending", |service| {
+        service.show("/cycle/state") == "pending"
+    });
+    let screen = device.run("status").out;
+    for text in [
+        "\nstate      pending for ",
+        "\n           pending: waiting for acceptance: ",
+        "\n           the server did not ask for the client certificate: ",
+        "\ntoken      none\n",
+        "\nnext       pending in ",
+    ] {
+        assert!(screen.contains(text), "{text}:\n{screen}");
+    }
+    let metrics = device.run("status --metrics").out;
+    lint(&metrics);
+    for line in ["mender_authorised 0", "mender_pending 1"] {
+        assert!(
+            metrics.contains(&format!("\nmtls_agent_{line}\n")),
+            "{metrics}"
+        );
+    }
+    assert!(!metrics.contains("mender_token"), "{metrics}");
 }

@@ -1,6 +1,7 @@
 //! Runs: the agent's binary, `once --config FILE --json`, and reads what it says.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -122,18 +123,42 @@ impl Agent {
     }
 }
 
-/// The agent of this build, or the one of `MTLS_AGENT`; with `MTLS_PEAKS` the peak resident
-/// memory of each run is added to that file, in kB.
-fn command() -> Command {
+/// The agent of this build, or the one of `MTLS_AGENT`.
+pub(crate) fn program() -> PathBuf {
     let own = || env!("CARGO_BIN_EXE_mtls-agent").into();
-    let program = std::env::var_os("MTLS_AGENT").unwrap_or_else(own);
-    let Some(peaks) = std::env::var_os("MTLS_PEAKS") else {
-        return Command::new(program);
+    std::env::var_os("MTLS_AGENT").map_or_else(own, PathBuf::from)
+}
+
+/// The agent; with `MTLS_PEAKS` the peak resident memory of each run is added to that file, in kB.
+fn command() -> Command {
+    let Some((measure, arguments)) = measure() else {
+        return Command::new(program());
     };
-    let mut command = Command::new("/usr/bin/time");
+    let mut command = Command::new(measure);
+    command.args(arguments).arg(program());
     command
-        .args(["--quiet", "--append", "--format=%M", "--output"])
-        .arg(peaks)
-        .arg(program);
-    command
+}
+
+/// The same as one program, for whoever cannot give it arguments.
+pub(crate) fn as_one_file(folder: &Path) -> Outcome<PathBuf> {
+    let Some((measure, arguments)) = measure() else {
+        return Ok(program());
+    };
+    let path = folder.join("measured-agent");
+    let agent = program();
+    let text = format!(
+        "#!/bin/sh\nexec {measure} {} '{}' \"$@\"\n",
+        arguments.join(" "),
+        agent.display()
+    );
+    fs::write(&path, text)
+        .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    Ok(path)
+}
+
+fn measure() -> Option<(&'static str, Vec<String>)> {
+    let peaks = std::env::var("MTLS_PEAKS").ok()?;
+    let arguments = ["--quiet", "--append", "--format=%M", "--output", &peaks];
+    Some(("/usr/bin/time", arguments.map(str::to_owned).to_vec()))
 }

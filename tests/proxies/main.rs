@@ -1,8 +1,8 @@
-//! Proves: the agent against real proxies in front of the CUPS double, each proxy once with
-//! TLS 1.2 only and once with TLS 1.3 only.
+//! Proves: the agent against real proxies in front of the doubles of CUPS and of Mender, each
+//! proxy once with TLS 1.2 only and once with TLS 1.3 only.
 //!
 //! ```text
-//! agent --mutual TLS--> Envoy | Traefik | HAProxy | nginx --HTTP--> recording relay --> CUPS double
+//! agent --mutual TLS--> Envoy | Traefik | HAProxy | nginx --HTTP--> recording relay --> double
 //! ```
 //! Arguments: `--filter NAME` runs one proxy. Environment: `MTLS_REQUIRE_ALL=1` makes a
 //! missing proxy an error, `MTLS_PROXIES=no` leaves everything to that stage, `MTLS_ENVOY`, `MTLS_TRAEFIK`,
@@ -19,6 +19,7 @@ mod bench;
 mod envoy;
 mod haproxy;
 mod matrix;
+mod mender;
 mod nginx;
 mod probe;
 mod process;
@@ -28,7 +29,8 @@ mod upstream;
 
 use std::env;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bench::Bench;
 use process::{Kind, Tls};
@@ -42,6 +44,16 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// Runs it.
     pub(crate) run: fn(&Bench) -> Outcome<()>,
+}
+
+/// One case as it went.
+pub(crate) struct Done {
+    /// A sentence.
+    pub(crate) name: String,
+    /// How long it took.
+    pub(crate) taken: Duration,
+    /// What it came to.
+    pub(crate) outcome: Outcome<()>,
 }
 
 const KINDS: [&Kind; 4] = [
@@ -70,15 +82,29 @@ fn main() -> ExitCode {
         println!("the proxies have their own stage");
         return ExitCode::SUCCESS;
     }
+    let wanted = |kind: &&&Kind| filter.is_none_or(|name| kind.name().contains(name));
+    let kinds = || KINDS.iter().filter(wanted).copied();
+    let sites = || kinds().flat_map(|kind| [(kind, Tls::V12), (kind, Tls::V13)]);
     let mut tally = Tally::default();
-    for kind in KINDS
-        .iter()
-        .filter(|kind| filter.is_none_or(|name| kind.name().contains(name)))
-    {
-        for tls in [Tls::V12, Tls::V13] {
+    thread::scope(|scope| {
+        // Mostly waits, so they go on beside the others.
+        let begun: Vec<_> = sites()
+            .filter_map(|(kind, tls)| Some((kind, tls, kind.program.find()?)))
+            .map(|(kind, tls, program)| {
+                let prove = move || mender::prove(kind, &program, tls);
+                (kind, tls, scope.spawn(prove))
+            })
+            .collect();
+        for (kind, tls) in sites() {
             run_proxy(kind, tls, &mut tally);
         }
-    }
+        for (kind, tls, thread) in begun {
+            let ended = thread.join().unwrap_or_else(|_| vec![Done::broken()]);
+            for done in &ended {
+                tally.count(kind, tls, done);
+            }
+        }
+    });
     let incomplete = tally.skipped > 0 && is_set("MTLS_REQUIRE_ALL", "1");
     if incomplete {
         println!("MTLS_REQUIRE_ALL=1 and not everything was run");
@@ -95,16 +121,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs all cases of one proxy and version; its folder is kept when one of them fails.
+/// Runs all cases of CUPS of one proxy and version; its folder is kept when one of them fails.
 fn run_proxy(kind: &Kind, tls: Tls, tally: &mut Tally) {
     let all = || setup::CASES.iter().chain(&matrix::CASES);
     let Some(program) = kind.program.find() else {
-        for case in all() {
+        let names = all().map(|case| case.name.to_owned());
+        for name in names.chain(mender::names()) {
             println!(
-                "skip {} {}: {} (the program is not installed)",
+                "skip {} {}: {name} (the program is not installed)",
                 kind.name(),
                 tls.name(),
-                case.name
             );
             tally.skipped += 1;
         }
@@ -118,22 +144,43 @@ fn run_proxy(kind: &Kind, tls: Tls, tally: &mut Tally) {
             Ok(bench) => (case.run)(bench),
             Err(reason) => Err(reason.clone()),
         };
-        let taken = begun.elapsed().as_secs_f64();
-        let (mark, reason) = match &outcome {
-            Ok(()) => ("ok  ", String::new()),
-            Err(reason) => ("FAIL", format!("\n     {reason}")),
+        let done = Done {
+            name: case.name.to_owned(),
+            taken: begun.elapsed(),
+            outcome,
         };
-        tally.passed += u32::from(outcome.is_ok());
-        tally.failed += u32::from(outcome.is_err());
-        println!(
-            "{mark} {} {}: {} ({taken:.2} s){reason}",
-            kind.name(),
-            tls.name(),
-            case.name
-        );
+        tally.count(kind, tls, &done);
     }
     if let Ok(bench) = bench {
         bench.end(tally.failed > failed_before);
+    }
+}
+
+impl Done {
+    fn broken() -> Self {
+        Self {
+            name: "Mender".to_owned(),
+            taken: Duration::ZERO,
+            outcome: Err("the cases ended in a panic, see above".to_owned()),
+        }
+    }
+}
+
+impl Tally {
+    fn count(&mut self, kind: &Kind, tls: Tls, done: &Done) {
+        let (mark, reason) = match &done.outcome {
+            Ok(()) => ("ok  ", String::new()),
+            Err(reason) => ("FAIL", format!("\n     {reason}")),
+        };
+        self.passed += u32::from(done.outcome.is_ok());
+        self.failed += u32::from(done.outcome.is_err());
+        println!(
+            "{mark} {} {}: {} ({:.2} s){reason}",
+            kind.name(),
+            tls.name(),
+            done.name,
+            done.taken.as_secs_f64(),
+        );
     }
 }
 

@@ -134,7 +134,8 @@ impl Mender {
         let is_young = self.now.since(token.received) < YOUNG;
         let before = if is_young { self.refused_tokens } else { 0 };
         self.refused_tokens = before.saturating_add(1);
-        if self.is_authenticating() {
+        // What is under way, or wanted by a person, is not put off by it.
+        if self.is_authenticating() || self.auth.due.reason == Reason::Refresh {
             return;
         }
         let at = match before.checked_sub(1) {

@@ -12,6 +12,8 @@ use crate::wire::cups::stack_error::printable;
 
 const PENDING_HINT: &str = "accept the device in the Mender UI, or preauthorise its identity and key; a wrong tenant token shows the same";
 const NOT_REQUESTED_HINT: &str = "the server did not ask for the client certificate: ServerURL does not lead to the mTLS ambassador";
+const TOKEN_REFUSED_HINT: &str =
+    "nothing needs to be done: the agent asks for another token by itself";
 
 /// An answer to an auth request, or to a call with a token, that is not a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct HttpAnswer<'a> {
     pub certificate_requested: Option<bool>,
     /// Whether a client certificate is configured.
     pub has_certificate: bool,
+    /// Whether the call was made with a token: it was no auth request.
+    pub has_token: bool,
 }
 
 /// Decides what it means. Whether a pending device was accepted before is for the machine.
@@ -47,10 +51,16 @@ pub fn refusal(answer: &HttpAnswer<'_>) -> Failure {
         400 if answer.says("HTTPS port") => answer
             .plain(Class::Configuration, "plain_http")
             .with_hint("set https:// in ServerURL"),
+        400 if answer.has_token => answer
+            .plain(Class::Configuration, "mender_bad_request")
+            .with_hint("look at what the inventory scripts print"),
         400 if answer.body.is_empty() && answer.has_certificate => answer.key_mismatch(),
         400 => answer
             .plain(Class::Configuration, "mender_bad_request")
             .with_hint("the server does not understand the auth request: check the identity script's output and the auth key"),
+        401 if answer.has_token => answer
+            .plain(Class::NotAuthorised, "token_refused")
+            .with_hint(TOKEN_REFUSED_HINT),
         401 => answer.not_accepted(),
         403 => answer
             .plain(Class::NotAuthorised, "http_status")
@@ -66,7 +76,7 @@ pub fn refusal(answer: &HttpAnswer<'_>) -> Failure {
             .with_hint("something on the way changes the request: check for a proxy before the ambassador"),
         429 => answer.plain(Class::Busy, "busy"),
         503 if answer.retry_after.is_some() => answer.plain(Class::Busy, "busy"),
-        500 if answer.body.is_empty() && answer.has_certificate => answer
+        500 if answer.body.is_empty() && answer.has_certificate && !answer.has_token => answer
             .plain(Class::ServerFault, "server_fault")
             .with_hint("the ambassador could not preauthorise the device: check its login to the Mender server"),
         408 | 425 | 500..=599 => answer.plain(Class::ServerFault, "server_fault"),
@@ -184,6 +194,7 @@ mod tests {
         location: None,
         certificate_requested: Some(true),
         has_certificate: true,
+        has_token: false,
     };
 
     fn of(status: u16, error: &'static str, body: &'static str) -> (Class, &'static str) {
@@ -279,6 +290,25 @@ mod tests {
         ] {
             assert_eq!(refusal(&usual).code, "pending");
         }
+    }
+
+    #[test]
+    fn a_refused_token_asks_nothing_of_a_person() {
+        let of = |status| {
+            refusal(&HttpAnswer {
+                status,
+                has_token: true,
+                certificate_requested: Some(false),
+                ..PLAIN
+            })
+        };
+        assert_eq!(
+            (of(401).class, of(401).code),
+            (Class::NotAuthorised, "token_refused")
+        );
+        assert!(of(401).hint.unwrap().contains("by itself"));
+        assert_eq!(of(400).code, "mender_bad_request");
+        assert!(of(500).hint.is_none());
     }
 
     #[test]

@@ -48,6 +48,15 @@ pub struct Call<'a> {
     pub octets_max: usize,
 }
 
+impl Call<'_> {
+    fn has_token(&self) -> bool {
+        let is_token = |(name, value): &(String, String)| {
+            name.eq_ignore_ascii_case("authorization") && value.starts_with("Bearer ")
+        };
+        self.headers.iter().any(is_token)
+    }
+}
+
 /// An answer of the 200 family.
 #[derive(Debug)]
 pub struct Answer {
@@ -154,6 +163,7 @@ impl Access {
             location: header(parts, "location"),
             certificate_requested: seen.is_full_handshake.then_some(seen.certificate_requested),
             has_certificate: self.tls.certified.is_some(),
+            has_token: call.has_token(),
         };
         let mut failure = refusal(&answer);
         failure.message = without_secrets(&failure.message, call);

@@ -19,7 +19,9 @@ mtls-lab: doubles of the servers mtls-agent talks to, all on loopback
 
 usage: mtls-lab COMMAND [OPTIONS]
 
-  demo     plays the life of one gateway with the real agent; exit code 0 if all went as it must
+  demo     plays the life of one device with the real agent; exit code 0 if all went as it must
+             --service cups|mender   a gateway at CUPS, or a device behind Mender's
+                              ambassador (cups)
              --agent PATH     this agent instead of one built now
              --keep DIR       works in DIR and leaves all files there
   pki      makes all certificates
@@ -116,7 +118,7 @@ impl Failure {
 fn run(command: &str, words: &[String]) -> Result<bool, Failure> {
     let known = |values: &[&str], flags: &[&str]| Args::parse(words, values, flags);
     match command {
-        "demo" => demo::run(&known(&["agent", "keep"], &[])?),
+        "demo" => demo::run(&known(&["agent", "keep", "service"], &[])?),
         "pki" => stand::pki(&known(&["out", "eui"], &[])?),
         "cups" => {
             let values = [

@@ -144,6 +144,19 @@ fn a_server_that_refuses_its_own_tokens_does_not_spin() {
 }
 
 #[test]
+fn what_a_person_wants_now_is_not_put_off_by_refused_tokens() {
+    let mut mender = authorised(quiet());
+    let id = attempt(&after(&mut mender, secs(6), Event::TokenRefused));
+    accept(&mut mender, id, Some(WEEK));
+    after(&mut mender, secs(1), Event::RefreshRequested);
+    tell(&mut mender, Event::TokenRefused);
+    assert_eq!(
+        (wait(&mender), reason(&mender)),
+        (secs(4), "refresh_by_operator")
+    );
+}
+
+#[test]
 fn a_token_refused_while_the_worker_is_busy_is_replaced_after_it() {
     let mut mender = begun(Settings::default());
     let id = asked(&mut mender);

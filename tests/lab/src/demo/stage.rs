@@ -75,6 +75,18 @@ impl Stage {
         })
     }
 
+    /// Says who is on stage.
+    pub(super) fn introduce(&self) {
+        let (proxy, cups, lns) = (self.front.uri(), self.cups.uri(), self.lns.uri());
+        println!(
+            "\nThe life of gateway {EUI}: a real mtls-agent, every server a double on loopback\n"
+        );
+        println!("  agent --- mutual TLS ---> proxy {proxy} ---> CUPS {cups}");
+        println!("    '------ TLS + token --> LNS {lns} (a set is tried here before it is used)");
+        println!("    '------ tc.* files ---> Basic Station's home directory");
+        println!("\n  A token is named by the first digits of its SHA-256.");
+    }
+
     /// Has CUPS offer this key from now on.
     pub(super) fn offer(&mut self, key: &str) {
         self.keys.insert(key.to_owned());

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use super::stage::{EUI, Stage};
-
 /// Columns of the terminal.
 const WIDTH: usize = 100;
 /// Columns before the text of a line.
@@ -56,39 +54,31 @@ impl Checks {
 pub(super) struct Scene {
     /// Its heading.
     pub(super) title: &'static str,
-    /// What the servers do in it.
+    /// What happens in it, before the agent does anything.
     pub(super) offered: String,
     /// What the agent said.
     pub(super) agent: String,
-    /// Which set is current afterwards.
+    /// How things stand afterwards.
     pub(super) now: String,
     /// What must hold.
     pub(super) checks: Checks,
-}
-
-/// Says who is on stage.
-pub(super) fn introduce(stage: &Stage) {
-    let (proxy, cups, lns) = (stage.front.uri(), stage.cups.uri(), stage.lns.uri());
-    println!("\nThe life of gateway {EUI}: a real mtls-agent, every server a double on loopback\n");
-    println!("  agent --- mutual TLS ---> proxy {proxy} ---> CUPS {cups}");
-    println!("    '------ TLS + token --> LNS {lns} (a set is tried here before it is used)");
-    println!("    '------ tc.* files ---> Basic Station's home directory");
-    println!("\n  A token is named by the first digits of its SHA-256.");
 }
 
 /// Prints and counts.
 #[derive(Debug)]
 pub(super) struct Teller {
     start: Instant,
+    labels: [&'static str; 2],
     acts: usize,
     broken: Vec<String>,
 }
 
 impl Teller {
-    /// Begins now.
-    pub(super) fn new(start: Instant) -> Self {
+    /// Began at `start`; the labels are those of what happens and of how things stand.
+    pub(super) fn new(start: Instant, labels: [&'static str; 2]) -> Self {
         Self {
             start,
+            labels,
             acts: 0,
             broken: Vec::new(),
         }
@@ -99,23 +89,28 @@ impl Teller {
         self.acts = self.acts.saturating_add(1);
         let seconds = self.start.elapsed().as_secs_f64();
         println!("\n[{seconds:6.2} s]  {}. {}", self.acts, scene.title);
-        line("offered", &scene.offered);
-        line("agent", &scene.agent);
-        line("current", &scene.now);
+        let [before, after] = self.labels;
+        for (label, text) in [
+            (before, &scene.offered),
+            ("agent", &scene.agent),
+            (after, &scene.now),
+        ] {
+            if !text.is_empty() {
+                line(label, text);
+            }
+        }
         self.score(scene.title, &scene.checks);
     }
 
-    /// Prints the last checks and the result; true if everything held.
-    pub(super) fn finish(&mut self, checks: &Checks) -> bool {
+    /// Prints the last checks and the result; true if everything held. The moral is told then.
+    pub(super) fn finish(&mut self, checks: &Checks, moral: &str) -> bool {
         let seconds = self.start.elapsed().as_secs_f64();
         println!("\n[{seconds:6.2} s]  The end");
         self.score("The end", checks);
         println!();
         let (acts, broken) = (self.acts, self.broken.len());
         if self.broken.is_empty() {
-            println!(
-                "✓ All {acts} acts went as they must; no answer ever cost the gateway its set."
-            );
+            println!("✓ All {acts} acts went as they must; {moral}");
             return true;
         }
         println!("✗ {broken} checks failed in {acts} acts:");

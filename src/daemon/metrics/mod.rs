@@ -7,6 +7,9 @@
 //! ```
 //! What the status does not know is left out: a missing sample is honest, a zero is not.
 
+#[cfg(feature = "mender")]
+mod mender;
+
 use core::fmt::{self, Write as _};
 
 use serde_json::Value;
@@ -65,6 +68,10 @@ const ROWS: [Row; 11] = [
         "identity_usable",
         "Whether there is an identity to speak with.",
         |status| {
+            #[cfg(feature = "mender")]
+            if is_mender(status) {
+                return mender::has_identity(status);
+            }
             let state = status.pointer("/cycle/identity/state")?.as_str()?;
             Some(Number::Flag(state == "loaded"))
         },
@@ -84,24 +91,37 @@ const ROWS: [Row; 11] = [
 #[must_use]
 pub fn render(status: &Value) -> String {
     let mut out = String::new();
-    for (name, help, value) in ROWS {
-        if let Some(number) = value(status) {
-            head(&mut out, name, help);
-            let _ = writeln!(out, "mtls_agent_{name} {number}");
-        }
+    write_rows(&mut out, &ROWS, status);
+    #[cfg(feature = "mender")]
+    if is_mender(status) {
+        write_rows(&mut out, &mender::ROWS, status);
     }
     head(&mut out, "info", "Which agent this is.");
-    let labels = [
-        ("version", "/version"),
-        ("eui", "/identity/eui"),
-        ("service", "/service"),
-    ];
+    let device = match status.pointer("/device/id") {
+        Some(_) => ("device", "/device/id"),
+        None => ("eui", "/identity/eui"),
+    };
+    let labels = [("version", "/version"), device, ("service", "/service")];
     let labels = labels.map(|(label, pointer)| {
         let value = status.pointer(pointer).and_then(Value::as_str);
         format!("{label}=\"{}\"", escaped(value.unwrap_or_default()))
     });
     let _ = writeln!(out, "mtls_agent_info{{{}}} 1", labels.join(","));
     out
+}
+
+fn write_rows(out: &mut String, rows: &[Row], status: &Value) {
+    for (name, help, value) in rows {
+        if let Some(number) = value(status) {
+            head(out, name, help);
+            let _ = writeln!(out, "mtls_agent_{name} {number}");
+        }
+    }
+}
+
+#[cfg(feature = "mender")]
+fn is_mender(status: &Value) -> bool {
+    status.get("service").and_then(Value::as_str) == Some("mender")
 }
 
 enum Number {
