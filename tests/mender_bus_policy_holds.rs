@@ -9,6 +9,7 @@
     reason = "a test that waits for other processes, and ends when its set-up fails"
 )]
 
+#[expect(dead_code, reason = "another test uses the rest")]
 mod support {
     pub(crate) mod system_bus;
 }

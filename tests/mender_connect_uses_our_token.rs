@@ -1,6 +1,6 @@
 //! Mender's own mender-connect, as Debian ships it, takes token and address from our name on the
 //! bus and opens its connection through our forwarder: before or after us, and again by itself
-//! after the server has ended the token.
+//! when the server has ended the token and when we have renewed it.
 //!
 //! `tests/run mender` fetches it and names it in `MTLS_MENDER_CONNECT`.
 
@@ -20,6 +20,7 @@ mod support {
 }
 
 use std::fs;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -48,10 +49,15 @@ impl Scene {
     }
 
     fn agent(&self) -> Running {
-        let configuration = self.device.configuration(&self.double.uri());
-        let mut command = self.device.agent(&configuration, &json!({}), &["run"]);
+        Running::start(self.command(&["run"]))
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut configuration = self.device.configuration(&self.double.uri());
+        configuration["DBus"]["Enabled"] = json!(true);
+        let mut command = self.device.agent(&configuration, &json!({}), words);
         command.env("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address());
-        Running::start(command)
+        command
     }
 
     /// It is told no server: that comes over the bus.
@@ -149,7 +155,7 @@ fn message(kind: &str, body: &[u8]) -> Vec<u8> {
 
 #[test]
 #[ignore = "needs mender-connect: tests/run mender"]
-fn it_opens_its_connection_and_comes_back_after_the_server_has_ended_the_token() {
+fn it_opens_its_connection_and_comes_back_with_each_new_token() {
     let scene = Scene::new("connect");
     let _agent = scene.agent();
     scene
@@ -172,6 +178,16 @@ fn it_opens_its_connection_and_comes_back_after_the_server_has_ended_the_token()
         .map(|seen| seen.request.path.as_str())
         .collect();
     assert_eq!(granted, [AUTH, CONNECT, AUTH, CONNECT]);
+
+    // A renewal while the connection lasts: it hears of it and takes the new token.
+    let refreshed = scene.command(&["refresh"]).status().unwrap();
+    assert!(refreshed.success(), "{}", scene.device.log());
+    scene.connected(3);
+    scene.talks();
+    let open = |connected: &&Connected| connected.open;
+    scene.device.until("end of the former one", || {
+        scene.double.connects().iter().filter(open).count() == 1
+    });
 }
 
 #[test]

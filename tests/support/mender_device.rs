@@ -91,11 +91,15 @@ impl Device {
     }
 
     pub(crate) fn ambassador(&self) -> MenderDouble {
+        MenderDouble::start(self.ambassador_config()).unwrap()
+    }
+
+    pub(crate) fn ambassador_config(&self) -> Config {
         let door = Door::Ambassador {
             server: self.server(),
             client_root: self.workshop.path("root.pem"),
         };
-        MenderDouble::start(Config::new(door)).unwrap()
+        Config::new(door)
     }
 
     /// What both programs read.
@@ -108,6 +112,7 @@ impl Device {
                 "Certificate": self.workshop.path("device.pem"),
                 "Key": self.workshop.path("device.key"),
             },
+            "DBus": { "Enabled": false },
             "UpdatePollIntervalSeconds": 2,
             "InventoryPollIntervalSeconds": 2,
             "RetryPollIntervalSeconds": 1,
@@ -116,8 +121,6 @@ impl Device {
 
     /// Mender's own client.
     pub(crate) fn client(&self, configuration: &Value, words: &[&str]) -> Command {
-        let mut configuration = configuration.clone();
-        configuration["DBus"] = json!({ "Enabled": false });
         let file = self.dir.join("mender.conf");
         fs::write(&file, configuration.to_string()).unwrap();
         let program = std::env::var("MTLS_MENDER").expect("MTLS_MENDER names the client");
