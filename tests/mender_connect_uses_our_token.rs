@@ -128,7 +128,7 @@ fn binaries(frames: &[Frame]) -> Vec<Vec<u8>> {
     frames.iter().filter_map(octets).collect()
 }
 
-/// `{hdr: {proto: 1, typ, sid: "one", props: {user_id: "one"}}, body}` in MessagePack: the
+/// `{hdr: {proto: 1, typ, sid: "one", props: {user_id: "one"}}, body}` as msgpack: the
 /// terminal's protocol.
 fn message(kind: &str, body: &[u8]) -> Vec<u8> {
     let text = |text: &str| {

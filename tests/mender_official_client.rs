@@ -8,6 +8,7 @@
 #![cfg(feature = "daemon")]
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "a test ends when its set-up fails; it names its programs and measures its waits"

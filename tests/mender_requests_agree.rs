@@ -8,8 +8,9 @@
     clippy::disallowed_methods,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test ends when its set-up fails; it names its programs and measures its waits"
+    reason = "a test ends when its set-up fails; it names its programs, and prints what differs"
 )]
 
 #[expect(dead_code, reason = "other tests use the rest")]

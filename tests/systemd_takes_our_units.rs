@@ -3,8 +3,7 @@
 #![cfg(feature = "daemon")]
 #![expect(
     clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "a test ends when its set-up fails"
+    reason = "a test writes its own copies of the units"
 )]
 
 use std::fs;
@@ -21,14 +20,6 @@ const UNITS: [(&str, u32); 2] = [
 
 #[test]
 fn every_unit_is_understood_and_well_confined() {
-    if Command::new("systemd-analyze")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
-        println!("skipped: there is no systemd-analyze");
-        return;
-    }
     let scratch = Scratch::new();
     for (name, limit) in UNITS {
         let source = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -181,7 +181,8 @@ impl Device {
             if entry.path().extension().is_some_and(|kind| kind == "log") {
                 let text = fs::read(entry.path()).unwrap_or_default();
                 let text = String::from_utf8_lossy(&text);
-                said.push_str(&format!("--- {}\n{text}", entry.path().display()));
+                let name = entry.path().display().to_string();
+                said.extend(["--- ", &name, "\n", &text]);
             }
         }
         said

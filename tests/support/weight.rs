@@ -101,11 +101,11 @@ impl Counter {
             let (from, to, more) = (far.clone(), near.clone(), Arc::clone(&counts));
             let back = thread::spawn(move || {
                 pass(&from, &to, |octets| {
-                    more.lock().unwrap()[number].down += octets
+                    more.lock().unwrap()[number].down += octets;
                 });
             });
             pass(&near, &far, |octets| {
-                counts.lock().unwrap()[number].up += octets
+                counts.lock().unwrap()[number].up += octets;
             });
             let _ended = back.join();
         });
