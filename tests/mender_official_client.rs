@@ -8,181 +8,28 @@
 #![cfg(feature = "daemon")]
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "a test ends when its set-up fails; it names its programs and measures its waits"
 )]
 
+#[expect(dead_code, reason = "other tests use the rest")]
+mod support {
+    pub(crate) mod mender_device;
+}
+
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
 
-use mtls_lab::http::Request;
-use mtls_lab::mender::{At, Config, Door, MenderDouble, Recorded, Status, Trouble};
-use mtls_lab::openssl::{Order, Workshop, set_mode};
-use mtls_lab::pki::Pair;
+use mtls_lab::mender::{At, Config, Door, MenderDouble, Status, Trouble};
 use serde_json::Value;
+use support::mender_device::{AUTH, Device, INVENTORY, MAC, NEXT, Running, asked, names};
 
-/// Longest wait for anything.
-const LIMIT: Duration = Duration::from_secs(60);
-const MAC: &str = "02:00:00:ab:cd:01";
-const AUTH: &str = "/api/devices/v1/authentication/auth_requests";
-const INVENTORY: &str = "/api/devices/v1/inventory/device/attributes";
-const NEXT: &str = "/api/devices/v2/deployments/device/deployments/next";
-
-/// A device with the client on it; its folder goes when it is dropped.
-struct Device {
-    dir: PathBuf,
-    workshop: Workshop,
-}
-
-impl Device {
-    /// With the certificates of this extension file for device and server, or X.509v1 ones.
-    fn new(name: &str, key: &str, version_3: bool) -> Self {
-        let dir = std::env::temp_dir().join(format!("mtls-mender-{name}-{}", std::process::id()));
-        let _left_behind = fs::remove_dir_all(&dir);
-        let folders = [
-            "share/mender/identity",
-            "share/mender/inventory",
-            "etc/mender",
-            "data",
-        ];
-        for folder in folders {
-            fs::create_dir_all(dir.join(folder)).unwrap();
-        }
-        fs::write(dir.join("etc/hosts"), "127.0.0.1 localhost\n").unwrap();
-        let artifact = "artifact_name=release-1\n";
-        fs::write(dir.join("etc/mender/artifact_info"), artifact).unwrap();
-        let scripts = [
-            ("identity/mender-device-identity", format!("mac={MAC}")),
-            ("inventory/mender-inventory-place", "place=mast".to_owned()),
-        ];
-        for (path, line) in scripts {
-            let path = dir.join("share/mender").join(path);
-            fs::write(&path, format!("#!/bin/sh\necho '{line}'\n")).unwrap();
-            set_mode(&path, 0o755);
-        }
-        let workshop = Workshop::open(&dir.join("pki"));
-        workshop.root("root", "P-256");
-        let server = "subjectAltName = DNS:localhost\n";
-        workshop.issue(Order {
-            name: "server",
-            subject: "/CN=localhost",
-            extensions: version_3.then_some(server),
-            ..Order::default()
-        });
-        workshop.issue(Order {
-            name: "device",
-            subject: "/O=Example/CN=gateway",
-            key,
-            extensions: version_3.then_some("extendedKeyUsage = clientAuth\n"),
-            ..Order::default()
-        });
-        Self { dir, workshop }
-    }
-
-    fn server(&self) -> Pair {
-        self.workshop.pair("server")
-    }
-
-    fn ambassador(&self) -> MenderDouble {
-        let door = Door::Ambassador {
-            server: self.server(),
-            client_root: self.workshop.path("root.pem"),
-        };
-        MenderDouble::start(Config::new(door)).unwrap()
-    }
-
-    fn client(&self, uri: &str, words: &[&str]) -> Command {
-        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
-        let configuration = serde_json::json!({
-            "ServerURL": uri,
-            "ServerCertificate": text(self.workshop.path("root.pem")),
-            "TenantToken": "tenant.token.value",
-            "HttpsClient": {
-                "Certificate": text(self.workshop.path("device.pem")),
-                "Key": text(self.workshop.path("device.key")),
-            },
-            "DBus": { "Enabled": false },
-            "UpdatePollIntervalSeconds": 2,
-            "InventoryPollIntervalSeconds": 2,
-            "RetryPollIntervalSeconds": 1,
-        });
-        fs::write(self.dir.join("mender.conf"), configuration.to_string()).unwrap();
-        let device_type = self.dir.join("data/device_type");
-        fs::write(device_type, "device_type=gateway\n").unwrap();
-        let program = std::env::var("MTLS_MENDER").expect("MTLS_MENDER names the client");
-        let mut command = Command::new("unshare");
-        // The shell becomes the client, so that killing it ends all of it.
-        let script = "mount --bind \"$1/share\" /usr/share && mount --bind \"$1/etc\" /etc && \
-            shift 1 && exec \"$@\"";
-        command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
-        command.arg(&self.dir).arg(program).arg("--no-syslog");
-        command.arg("--config").arg(self.dir.join("mender.conf"));
-        command.arg("--data").arg(self.dir.join("data"));
-        command.args(words).stdin(Stdio::null());
-        let log = fs::File::create(self.dir.join("log")).unwrap();
-        command.stderr(log.try_clone().unwrap()).stdout(log);
-        command
-    }
-
-    fn daemon(&self, uri: &str) -> Daemon<'_> {
-        let child = self.client(uri, &["daemon"]).spawn().unwrap();
-        Daemon {
-            child,
-            device: self,
-        }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        let _left_behind = fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// The running client; it is killed when dropped.
-struct Daemon<'a> {
-    child: Child,
-    device: &'a Device,
-}
-
-impl Daemon<'_> {
-    fn until(&self, what: &str, seen: impl Fn() -> bool) {
-        let begun = Instant::now();
-        while !seen() {
-            assert!(begun.elapsed() < LIMIT, "no {what}:\n{}", self.device.log());
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Drop for Daemon<'_> {
-    fn drop(&mut self) {
-        let _ended_already = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-fn asked(double: &MenderDouble, path: &str, status: u16) -> Option<Recorded> {
-    let mut requests = double.requests().into_iter().rev();
-    let fits = |seen: &Recorded| seen.request.path == path && seen.status == Some(status);
-    requests.find(fits)
-}
-
-fn names(request: &Request) -> Vec<&str> {
-    request
-        .headers
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect()
+fn daemon(device: &Device, uri: &str) -> Running {
+    Running::start(device.client(&device.configuration(uri), &["daemon"]))
 }
 
 #[test]
@@ -190,9 +37,9 @@ fn names(request: &Request) -> Vec<&str> {
 fn it_is_accepted_by_its_certificate_alone_and_reports_and_polls() {
     let device = Device::new("accepted", "P-256", true);
     let double = device.ambassador();
-    let daemon = device.daemon(&double.uri());
-    daemon.until("poll", || asked(&double, NEXT, 204).is_some());
-    daemon.until("inventory", || asked(&double, INVENTORY, 200).is_some());
+    let _daemon = daemon(&device, &double.uri());
+    device.until("poll", || asked(&double, NEXT, 204).is_some());
+    device.until("inventory", || asked(&double, INVENTORY, 200).is_some());
     let devices = double.devices();
     assert_eq!(devices.len(), 1);
     assert_eq!(devices[0].identity.text, format!(r#"{{"mac":"{MAC}"}}"#));
@@ -241,7 +88,7 @@ fn keys_of_every_kind_and_certificates_of_the_first_version_are_taken() {
         let device = Device::new(name, key, version_3);
         let double = device.ambassador();
         let ended = device
-            .client(&double.uri(), &["bootstrap"])
+            .client(&device.configuration(&double.uri()), &["bootstrap"])
             .status()
             .unwrap();
         let asked = double.requests();
@@ -262,13 +109,13 @@ fn without_the_ambassador_it_waits_for_a_person_and_goes_on_when_accepted() {
     let device = Device::new("pending", "P-256", true);
     let server = device.server();
     let double = MenderDouble::start(Config::new(Door::Server { server })).unwrap();
-    let daemon = device.daemon(&double.uri());
-    daemon.until("auth request", || asked(&double, AUTH, 401).is_some());
+    let _daemon = daemon(&device, &double.uri());
+    device.until("auth request", || asked(&double, AUTH, 401).is_some());
     let devices = double.devices();
     assert_eq!(devices[0].status(), Some(Status::Pending));
     assert!(double.requests().iter().all(|seen| seen.client.is_none()));
     double.accept(&devices[0].sets[0].id);
-    daemon.until("token", || asked(&double, AUTH, 200).is_some());
+    device.until("token", || asked(&double, AUTH, 200).is_some());
 }
 
 #[test]
@@ -276,8 +123,8 @@ fn without_the_ambassador_it_waits_for_a_person_and_goes_on_when_accepted() {
 fn a_token_that_ended_is_replaced() {
     let device = Device::new("replaced", "P-256", true);
     let double = device.ambassador();
-    let daemon = device.daemon(&double.uri());
-    daemon.until("poll", || asked(&double, NEXT, 204).is_some());
+    let _daemon = daemon(&device, &double.uri());
+    device.until("poll", || asked(&double, NEXT, 204).is_some());
     let tokens = || {
         double
             .requests()
@@ -287,9 +134,9 @@ fn a_token_that_ended_is_replaced() {
     };
     let before = tokens();
     double.delete_token(&double.devices()[0].sets[0].id);
-    daemon.until("second token", || tokens() > before);
+    device.until("second token", || tokens() > before);
     double.trouble(At::Deployments, 1, Trouble::ServerError);
-    daemon.until("poll after trouble", || asked(&double, NEXT, 500).is_some());
+    device.until("poll after trouble", || asked(&double, NEXT, 500).is_some());
 }
 
 #[test]
@@ -318,18 +165,11 @@ fn it_is_accepted_through_a_real_proxy_that_passes_the_certificate_on() {
     let file = device.dir.join("haproxy.cfg");
     fs::write(&file, configuration).unwrap();
     // Without worker processes, so that killing it ends all of it.
-    let child = Command::new("/usr/sbin/haproxy")
-        .arg("-db")
-        .arg("-f")
-        .arg(file)
-        .spawn()
-        .unwrap();
-    let _proxy = Daemon {
-        child,
-        device: &device,
-    };
-    let daemon = device.daemon(&format!("https://localhost:{port}"));
-    daemon.until("inventory", || asked(&double, INVENTORY, 200).is_some());
+    let mut proxy = Command::new("/usr/sbin/haproxy");
+    proxy.arg("-db").arg("-f").arg(file);
+    let _proxy = Running::start(proxy);
+    let _daemon = daemon(&device, &format!("https://localhost:{port}"));
+    device.until("inventory", || asked(&double, INVENTORY, 200).is_some());
     let requests = double.requests();
     let granted = requests
         .iter()

@@ -69,7 +69,7 @@ impl Consumers {
             self.shown.url = self.url();
             self.show();
         }
-        self.announce();
+        self.signal();
     }
 
     /// There is no token any more.
@@ -86,15 +86,15 @@ impl Consumers {
             };
             self.show();
         }
-        self.announce();
+        self.signal();
     }
 
-    /// An attempt has ended.
+    /// An attempt has ended and changed nothing: nobody needs to wait for its token.
     pub(super) fn announce(&self) {
-        #[cfg(feature = "dbus")]
-        if let Some(bus) = &self.bus {
-            bus.announce();
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.give_up();
         }
+        self.signal();
     }
 
     /// Whether there is an identity to authenticate with.
@@ -133,6 +133,13 @@ impl Consumers {
             "forwarder": self.forwarder.as_ref().map(Forwarder::figures),
             "url": self.url(),
         })
+    }
+
+    fn signal(&self) {
+        #[cfg(feature = "dbus")]
+        if let Some(bus) = &self.bus {
+            bus.announce();
+        }
     }
 
     fn url(&self) -> String {

@@ -1,0 +1,91 @@
+//! With the policy file that we ship, the bus of a device lets root own the name and ask for the
+//! token, and refuses both to any other user.
+
+#![cfg(feature = "dbus")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that waits for other processes, and ends when its set-up fails"
+)]
+
+#[expect(dead_code, reason = "another test uses the rest")]
+mod support {
+    pub(crate) mod system_bus;
+}
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use mtls_agent::daemon::mender::bus::{Address, Bus, Shown};
+use mtls_lab::device::Scratch;
+use support::system_bus::{SystemBus, are_we_root, as_root};
+
+fn bus(daemon: &SystemBus) -> (Bus, UnixStream) {
+    let (near, far) = UnixStream::pair().unwrap();
+    let bus = Bus::start(Address::parse(&daemon.address()).unwrap(), far).unwrap();
+    bus.show(Shown {
+        token: "header.claims.signature".to_owned().into(),
+        url: "http://127.0.0.1:4711".to_owned(),
+        can_fetch: true,
+    });
+    (bus, near)
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..400 {
+        if is_so() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    panic!("never: {what}");
+}
+
+/// A program as a user who is not root.
+fn as_nobody(program: &str) -> Command {
+    if !are_we_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]);
+    command
+}
+
+#[test]
+fn root_owns_the_name_and_asks_and_another_user_does_neither() {
+    let scratch = Scratch::new();
+    // Everybody must come as far as the socket.
+    std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let daemon = SystemBus::start(scratch.path());
+    let (bus, _wake) = bus(&daemon);
+    if !are_we_root() {
+        // Then we are the other user.
+        until("refused", || {
+            bus.standing()
+                .contains("org.freedesktop.DBus.Error.AccessDenied")
+        });
+        return;
+    }
+    until("ready", || bus.standing() == "ready");
+    let said = daemon.call(as_root("dbus-send"), "GetJwtToken");
+    assert!(said.contains("header.claims.signature"), "{said}");
+    for method in ["GetJwtToken", "FetchJwtToken"] {
+        let said = daemon.call(as_nobody("dbus-send"), method);
+        assert!(said.contains("AccessDenied"), "{said}");
+    }
+    assert!(!bus.take_wish());
+    let output = as_nobody("dbus-send")
+        .arg(format!("--bus={}", daemon.address()))
+        .args(["--print-reply", "--dest=org.freedesktop.DBus", "/"])
+        .arg("org.freedesktop.DBus.RequestName")
+        .args(["string:io.mender.AuthenticationManager", "uint32:2"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("AccessDenied"), "{said}");
+    assert_eq!(bus.standing(), "ready");
+}
