@@ -1,5 +1,6 @@
 //! Plays: one gateway with its files, and the agent's real binary on it.
 
+mod mender;
 mod service;
 
 use std::fs;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+pub use self::mender::{IDENTITY, MenderDevice};
 pub use self::service::Service;
 use crate::cups::{self, CupsDouble, Gateway};
 use crate::front::{self, Front};
@@ -208,15 +210,7 @@ impl Device {
     /// # Panics
     /// The name has more than two parts.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
-        let mut place = &mut self.settings;
-        for part in name.split('.') {
-            if place.is_null() {
-                *place = json!({});
-            }
-            let object = place.as_object_mut().expect("a group of settings");
-            place = object.entry(part).or_insert(Value::Null);
-        }
-        *place = value.into();
+        put(&mut self.settings, name, value.into());
     }
 
     /// Writes the configuration to `agent.json`.
@@ -235,37 +229,7 @@ impl Device {
     /// The binary cannot be started.
     #[must_use]
     pub fn run(&self, words: &str) -> Ran {
-        let (out, log) = (self.path("out"), self.path("log"));
-        let create = |path| fs::File::create(path).expect("the folder can be written");
-        let mut child = self
-            .command(words)
-            .stdout(create(&out))
-            .stderr(create(&log))
-            .spawn()
-            .expect("the agent can be started");
-        let limit = Instant::now() + RUN_LIMIT;
-        let code = loop {
-            if let Some(status) = child.try_wait().expect("it is our child") {
-                break status.code();
-            }
-            if Instant::now() > limit {
-                drop(child.kill());
-                drop(child.wait());
-                break None;
-            }
-            thread::sleep(Duration::from_millis(5));
-        };
-        let read = |path| {
-            let octets = fs::read(path).expect("it was just made");
-            String::from_utf8_lossy(&octets).into_owned()
-        };
-        let (out, log) = (read(&out), read(&log));
-        Ran {
-            code,
-            said: serde_json::from_str(&out).unwrap_or_default(),
-            out,
-            log,
-        }
+        finish(self.command(words), self.scratch.path())
     }
 
     /// Starts the service.
@@ -320,4 +284,51 @@ impl Device {
             .stdin(Stdio::null());
         command
     }
+}
+
+/// Runs a command to its end; what it says is kept in `dir`.
+fn finish(mut command: Command, dir: &Path) -> Ran {
+    let (out, log) = (dir.join("out"), dir.join("log"));
+    let create = |path| fs::File::create(path).expect("the folder can be written");
+    let mut child = command
+        .stdout(create(&out))
+        .stderr(create(&log))
+        .spawn()
+        .expect("the agent can be started");
+    let limit = Instant::now() + RUN_LIMIT;
+    let code = loop {
+        if let Some(status) = child.try_wait().expect("it is our child") {
+            break status.code();
+        }
+        if Instant::now() > limit {
+            drop(child.kill());
+            drop(child.wait());
+            break None;
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let read = |path| {
+        let octets = fs::read(path).expect("it was just made");
+        String::from_utf8_lossy(&octets).into_owned()
+    };
+    let (out, log) = (read(&out), read(&log));
+    Ran {
+        code,
+        said: serde_json::from_str(&out).unwrap_or_default(),
+        out,
+        log,
+    }
+}
+
+/// Changes the member `name` of an object; groups are separated by dots.
+fn put(object: &mut Value, name: &str, value: Value) {
+    let mut place = object;
+    for part in name.split('.') {
+        if place.is_null() {
+            *place = json!({});
+        }
+        let object = place.as_object_mut().expect("a group of settings");
+        place = object.entry(part).or_insert(Value::Null);
+    }
+    *place = value;
 }

@@ -89,6 +89,12 @@ impl Service {
         lock(&self.told).iter().any(|(_, told)| told == text)
     }
 
+    /// Whether something it told systemd holds this text.
+    #[must_use]
+    pub fn has_told_of(&self, text: &str) -> bool {
+        lock(&self.told).iter().any(|(_, told)| told.contains(text))
+    }
+
     /// The status object; null while it cannot be had.
     #[must_use]
     pub fn status(&self) -> Value {
