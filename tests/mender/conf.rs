@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::scene::{Scene, side_by_side};
+use mtls_lab::openssl::set_mode;
 use serde_json::json;
 
 /// Makes one mistake in what the device has.
@@ -240,4 +241,24 @@ fn a_wrong_file_changes_nothing() {
     });
     assert_eq!(service.show("/service"), "mender");
     assert_eq!(service.show("/cycle/state"), "authorised");
+}
+
+#[test]
+fn a_tenant_token_that_everybody_can_read_is_found() {
+    let mut scene = Scene::new();
+    scene.device.conf("TenantToken", "tenant.token.value");
+    scene.device.by_conf = true;
+    // Nothing in this file is a secret.
+    let fallback = scene.device.path("data/mender.conf");
+    fs::write(&fallback, "{}").unwrap();
+    set_mode(&fallback, 0o644);
+    let ran = scene.device.run("check --json");
+    assert!(
+        !ran.warnings().contains(&"tenant_token_open"),
+        "{}",
+        ran.out
+    );
+    fs::write(&fallback, r#"{"tenanttoken": "tenant.token.value"}"#).unwrap();
+    let ran = scene.device.run("check --json");
+    assert!(ran.warnings().contains(&"tenant_token_open"), "{}", ran.out);
 }
