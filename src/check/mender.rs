@@ -1,10 +1,15 @@
 //! Checks of the Mender service: what its files say together, before anybody is asked.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
 use super::files::update_command;
 use super::{Finding, Verdict, clock_finding, pins};
 use crate::agent::failure::Class;
 use crate::config::Mender;
 use crate::daemon::mender::{facts, scripts, standing};
+use crate::limits::CONFIG_OCTETS_MAX;
+use crate::store::durable::read_bounded;
 use crate::wire::mender::id_data::IdData;
 
 pub(super) fn findings(config: &Mender) -> Vec<Finding> {
@@ -13,6 +18,7 @@ pub(super) fn findings(config: &Mender) -> Vec<Finding> {
         code: Some("mender_conf"),
         ..Finding::of("configuration", Verdict::Warning, note.to_string())
     }));
+    findings.extend(tenant_token(config));
     findings.extend(pins(&config.server_pins));
     findings.extend(identity(config));
     findings.push(id_data(config));
@@ -30,6 +36,29 @@ fn configuration(config: &Mender) -> Finding {
         .collect();
     let text = format!("is valid, server {}", servers.join(", then "));
     Finding::of("configuration", Verdict::Ok, text)
+}
+
+/// Whoever reads the tenant token can have devices of their own wait for acceptance.
+fn tenant_token(config: &Mender) -> Option<Finding> {
+    config.conf.tenant_token.as_ref()?;
+    let path = config.conf_paths.iter().find(|path| is_open(path))?;
+    let text = format!("everybody can read the TenantToken in {}", path.display());
+    Some(Finding {
+        code: Some("tenant_token_open"),
+        hint: Some("chmod 600 the file"),
+        ..Finding::of("configuration", Verdict::Warning, text)
+    })
+}
+
+/// Whether others can read the file, and there is a tenant token in it.
+fn is_open(path: &Path) -> bool {
+    let mode = path.metadata().map_or(0, |facts| facts.mode());
+    let limit = usize::try_from(CONFIG_OCTETS_MAX).unwrap_or(usize::MAX);
+    let text = || read_bounded(path, limit).unwrap_or_default();
+    mode & 0o004 > 0
+        && String::from_utf8_lossy(&text())
+            .to_ascii_lowercase()
+            .contains("\"tenanttoken\"")
 }
 
 fn identity(config: &Mender) -> Vec<Finding> {

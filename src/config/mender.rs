@@ -117,7 +117,7 @@ pub(super) fn by_settings(values: &Values<'_>, read: &Read<'_>) -> Result<Mender
 /// Settings out of a `mender.conf` and its object `MtlsAgent`.
 pub(super) fn by_conf(path: &Path, base: &Path, read: &Read<'_>) -> Result<Mender, ConfigError> {
     let mut values = Values::empty(base);
-    let paths = [values.path("mender.fallback_conf"), path.to_owned()];
+    let paths = [fallback_of(path, base, read)?, path.to_owned()];
     let (conf, notes) = conf(&paths, read)?;
     let own = Value::Object(conf.own.clone());
     // Through text, because names are counted when it is read.
@@ -128,6 +128,22 @@ pub(super) fn by_conf(path: &Path, base: &Path, read: &Read<'_>) -> Result<Mende
         })?;
     }
     build(&values, (conf, notes), &paths)
+}
+
+/// Where the other file is, by the main one: looked up before the two are read together. What is
+/// wrong in it is told then.
+fn fallback_of(path: &Path, base: &Path, read: &Read<'_>) -> Result<PathBuf, ConfigError> {
+    let mut values = Values::empty(base);
+    let text = read(path)?.unwrap_or_default();
+    if let Ok(Tree::Object(entries)) = serde_json::from_str(&text) {
+        let own = entries
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("MtlsAgent"));
+        if let Some((_, Tree::Object(own))) = own {
+            let _ = values.collect("", own);
+        }
+    }
+    Ok(values.path("mender.fallback_conf"))
 }
 
 fn conf(paths: &[PathBuf; 2], read: &Read<'_>) -> Result<(MenderConf, Vec<Note>), ConfigError> {

@@ -75,8 +75,9 @@ fn serve<D: Duty>(start: impl FnOnce(UnixStream) -> Result<D, String>) -> Result
 }
 
 struct Runner<D> {
-    duty: D,
+    /// Gone before the duty lets go of its lock: the next agent binds its own.
     sockets: Option<Sockets>,
+    duty: D,
     watch: Option<Watch>,
     notifier: Notifier,
     network: Option<Network>,

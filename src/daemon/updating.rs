@@ -25,15 +25,17 @@ impl Updating {
     /// Starts the program with the update's path as its last argument.
     pub fn start(&mut self, command: &[String], update: &Path) {
         let what = format!("verified update {}", update.display());
-        self.begin(command, &what, || {
+        // One that could not be started is offered again.
+        let _is_running = self.begin(command, &what, || {
             set_aside(update).map(PathBuf::into_os_string)
         });
     }
 
-    /// Starts the program with the name of an update that waits on a server.
-    pub fn announce(&mut self, command: &[String], name: &str) {
+    /// Starts the program with the name of an update that waits on a server. Whether it runs.
+    #[must_use]
+    pub fn announce(&mut self, command: &[String], name: &str) -> bool {
         let what = format!("program for the update {name}");
-        self.begin(command, &what, || Ok(name.into()));
+        self.begin(command, &what, || Ok(name.into()))
     }
 
     fn begin(
@@ -41,21 +43,25 @@ impl Updating {
         command: &[String],
         what: &str,
         argument: impl FnOnce() -> io::Result<OsString>,
-    ) {
+    ) -> bool {
         let Some((program, arguments)) = command.split_first() else {
-            return;
+            return false;
         };
         if self.child.is_some() {
             warn!("an update is still running; the new one waits for the next poll");
-            return;
+            return false;
         }
         match argument().and_then(|argument| spawn(program, arguments, &argument)) {
             Ok(child) => {
                 info!(pid = child.id(), "runs the {what}");
                 self.child = Some(child);
                 self.look_at = Some(clock::since_boot().saturating_add(LOOK_EVERY));
+                true
             }
-            Err(error) => error!("{program} cannot be started for the update: {error}"),
+            Err(error) => {
+                error!("{program} cannot be started for the update: {error}");
+                false
+            }
         }
     }
 

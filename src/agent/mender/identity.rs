@@ -55,10 +55,15 @@ impl Mender {
         }
     }
 
-    /// One that looks expired may only look so by a clock that is about to be set.
+    /// One that looks expired may only look so by a clock that is about to be set; what is
+    /// missing may be on a partition that is mounted late, which nobody is told of.
     fn recheck_wait(&self) -> core::time::Duration {
         match &self.identity {
-            Identity::Unusable(failure) if failure.code == "expired" => EXPIRED_RECHECK,
+            Identity::Unusable(failure)
+                if matches!(failure.code, "expired" | "key_not_made" | "missing") =>
+            {
+                EXPIRED_RECHECK
+            }
             _ => IDENTITY_RECHECK,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | pace | classes | wait |
 //! |---|---|---|
-//! | network | all that wait as transport | full jitter; the first spread doubling to 300 s |
+//! | network | all that wait as transport, `identity_invalid` | full jitter; the first spread doubling to 300 s |
 //! | pending | `pending` | equal jitter, 60 s doubling to 300 s or the retry setting |
 //! | permanent | all that wait as a refusal | 15 min doubling to 6 h, +-20 % |
 //! | clock | `clock_suspect` | 10 s, never more |
@@ -150,6 +150,8 @@ impl Pace {
     pub(super) const fn of(class: Class) -> Self {
         match (class, class.waiting()) {
             (Class::Pending, _) => Self::Pending,
+            // The identity script failed. Nothing was sent; an interface may come up late.
+            (Class::IdentityInvalid, _) => Self::Network,
             (_, Waiting::Clock) => Self::Clock,
             (_, Waiting::Refusal) => Self::Permanent,
             (_, Waiting::Transport) => Self::Network,

@@ -19,6 +19,7 @@ use crate::wire::mender::id_data::IdData;
 use crate::wire::mender::server::ServerUrl;
 use crate::wire::mender::token::{TOKEN_OCTETS_MAX, Token};
 use crate::wire::secret::Secret;
+use crate::wire::token::withheld;
 
 /// A pass ends before the machine gives it up, however many servers there are.
 const PASS_MAX: Duration = Duration::from_secs(270);
@@ -52,7 +53,7 @@ pub struct Accepted {
     /// The token.
     pub token: Token,
     /// Which server gave it.
-    pub server: usize,
+    pub server: ServerUrl,
     /// Who we said we are.
     pub id_data: String,
     /// Whether that server asked for the client certificate.
@@ -104,13 +105,13 @@ impl Attempt {
                 Ok((token, certificate_requested)) => {
                     return Ok(Accepted {
                         token,
-                        server,
+                        server: server.clone(),
                         id_data: id_data.as_str().to_owned(),
                         certificate_requested,
                     });
                 }
                 Err(error) => {
-                    debug!(server, "no token: {}", error.failure);
+                    debug!("no token: {}", error.failure);
                     is_silent_close |= error.is_silent_close;
                     failures.push(error.failure);
                 }
@@ -121,20 +122,19 @@ impl Attempt {
     }
 
     /// All servers, beginning with the first and going round.
-    fn order(&self) -> impl Iterator<Item = usize> {
-        let count = self.servers.len();
-        let first = if self.first < count { self.first } else { 0 };
-        (first..count).chain(0..first)
+    fn order(&self) -> impl Iterator<Item = &ServerUrl> {
+        let none = (<&[_]>::default(), self.servers.as_slice());
+        let (before, from) = self.servers.split_at_checked(self.first).unwrap_or(none);
+        from.iter().chain(before)
     }
 
     fn ask(
         &self,
-        server: usize,
+        url: &ServerUrl,
         body: &Secret,
         signature: &str,
         latest: Cutoff,
     ) -> Result<(Token, bool), CallError> {
-        let url = self.servers.get(server).ok_or_else(no_server)?;
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let headers = [
             header("Authorization", AUTHORIZATION),
@@ -149,7 +149,10 @@ impl Attempt {
             body: core::str::from_utf8(body.expose()).unwrap_or_default(),
             octets_max: ANSWER_OCTETS_MAX,
         };
-        let answer = self.access.call(call, latest)?;
+        let answer = self.access.call(call, latest).map_err(|mut error| {
+            error.failure.message = self.without_tenant_token(&error.failure.message);
+            error
+        })?;
         let peer = url.uri().authority();
         let body = Secret::new(answer.body);
         let token = Token::parse(body.expose()).map_err(|error| {
@@ -164,6 +167,19 @@ impl Attempt {
             "{peer} accepted the device"
         );
         Ok((token, answer.certificate_requested))
+    }
+
+    /// A server may repeat what is in the body, too.
+    fn without_tenant_token(&self, text: &str) -> String {
+        self.tenant_token.as_ref().map_or_else(
+            || text.to_owned(),
+            |token| {
+                let mut line = b"TenantToken: ".to_vec();
+                line.extend_from_slice(token.expose());
+                line.push(b'\n');
+                withheld(text, &line)
+            },
+        )
     }
 
     fn id_data(&self) -> Result<IdData, Failure> {

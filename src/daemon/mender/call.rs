@@ -209,13 +209,12 @@ fn without_secrets(text: &str, call: &Call<'_>) -> String {
 /// times: our clock may be wrong. RFC 9110 section 10.2.3.
 fn retry_after(parts: &Parts) -> Option<Duration> {
     let text = header(parts, "retry-after")?.trim();
-    let seconds = match text.parse::<u64>() {
-        Ok(seconds) => seconds,
-        Err(_) => {
-            let then_s = http_date(text)?;
-            then_s.saturating_sub(http_date(header(parts, "date")?.trim())?)
-        }
+    let distance = || {
+        let then_s = http_date(text)?;
+        let now_s = http_date(header(parts, "date")?.trim())?;
+        Some(then_s.saturating_sub(now_s))
     };
+    let seconds = text.parse().ok().or_else(distance)?;
     Some(Duration::from_secs(seconds).min(MENDER_RETRY_AFTER_MAX))
 }
 

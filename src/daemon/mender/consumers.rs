@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::bus::{Address, Bus, Shown};
 use super::forwarder::Forwarder;
 use super::gathering::Authorised;
+use super::lock::{self, RuntimeLock};
 use super::token_file::TokenFile;
 
 /// The file, the forwarder and the name on the bus, as far as they are wanted.
@@ -21,6 +22,8 @@ pub(super) struct Consumers {
     bus: Option<Bus>,
     #[cfg(feature = "dbus")]
     shown: Shown,
+    /// Let go last.
+    _lock: RuntimeLock,
 }
 
 impl Consumers {
@@ -31,6 +34,8 @@ impl Consumers {
         is_bus_wanted: bool,
         wake: &UnixStream,
     ) -> Result<Self, String> {
+        // Before anything in the folder is touched.
+        let lock = lock::take(runtime_dir)?;
         let another = || wake.try_clone().map_err(|error| error.to_string());
         let forwarder = match forwarder {
             Some(address) => Some(Forwarder::start(address, another()?)?),
@@ -54,6 +59,7 @@ impl Consumers {
             bus,
             #[cfg(feature = "dbus")]
             shown: Shown::default(),
+            _lock: lock,
         })
     }
 

@@ -25,6 +25,8 @@ use crate::daemon::worker::Worker;
 pub(in crate::daemon) struct Device<'a> {
     service: Service,
     updating: Updating,
+    /// The deployment that the operator's program knows of.
+    announced: Option<String>,
     line: Option<String>,
     config_path: PathBuf,
     load: &'a Load<'a>,
@@ -49,6 +51,7 @@ impl<'a> Device<'a> {
         Ok(Self {
             service: Service::start(config, worker, consumers, seed(), is_boot),
             updating: Updating::default(),
+            announced: None,
             line: None,
             config_path: config_path.to_owned(),
             load,
@@ -58,12 +61,26 @@ impl<'a> Device<'a> {
     /// Looks at what was reported: a line for the service manager, and news of an update.
     fn take_reports(&mut self) {
         for report in self.service.take_reports() {
-            if let Report::UpdateWaits { is_news: true } = report {
-                let name = self.service.update.clone().unwrap_or_default();
-                let command = &self.service.config.update_command;
-                self.updating.announce(command, &name);
+            if let Report::UpdateWaits { .. } = report {
+                self.announce_update();
             }
             self.line = Some(report.to_string());
+        }
+    }
+}
+
+impl Device<'_> {
+    /// Once for each deployment; a program that could not be started is tried at the next poll.
+    fn announce_update(&mut self) {
+        let Some(update) = &self.service.update else {
+            return;
+        };
+        if self.announced.as_ref() == Some(&update.id) {
+            return;
+        }
+        let command = &self.service.config.update_command;
+        if self.updating.announce(command, &update.artifact_name) {
+            self.announced = Some(update.id.clone());
         }
     }
 }

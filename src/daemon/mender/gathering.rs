@@ -19,6 +19,8 @@ use crate::wire::mender::token::Token;
 
 /// A job ends before the machine gives it up.
 const JOB_MAX: Duration = Duration::from_secs(270);
+/// No script is started later: their time is out of that of the job.
+const SCRIPTS_TOGETHER_MAX: Duration = Duration::from_secs(120);
 /// Octets of an answer that nobody reads.
 const IGNORED_OCTETS_MAX: usize = 64 * 1024;
 const NOT_ALLOWED: u16 = 405;
@@ -79,13 +81,14 @@ impl Gathering {
     /// Runs the scripts and sends what they say; the digest of what the server has now, or
     /// `None` if it had it. May take 5 minutes.
     pub fn run(&self) -> Result<Option<[u8; 32]>, GatherError> {
+        let latest = Cutoff::after(JOB_MAX);
         let body = self.gather().body().map_err(|error| unusable(&error))?;
         let mut octets = [0; 32];
         octets.copy_from_slice(digest(&SHA256, body.as_bytes()).as_ref());
         if self.sent == Some(octets) {
             return Ok(None);
         }
-        let send = |method| self.authorised.call(method, INVENTORY_PATH, &body);
+        let send = |method| self.authorised.call(method, INVENTORY_PATH, &body, latest);
         match send(&Method::PUT) {
             // A server of before 2022 knows only how to add and change.
             Err(error) if error.status == Some(NOT_ALLOWED) => send(&Method::PATCH)?,
@@ -96,8 +99,16 @@ impl Gathering {
 
     fn gather(&self) -> Inventory {
         let mut inventory = Inventory::default();
+        let cutoff = Cutoff::after(SCRIPTS_TOGETHER_MAX);
         for script in scripts::inventory_scripts(&self.inventory_dir) {
             let shown = script.display();
+            if cutoff.left().is_none() {
+                warn!(
+                    code = "inventory_script",
+                    "{shown}: those before it took too long; left out"
+                );
+                continue;
+            }
             match scripts::run(&script) {
                 Ok(said) => {
                     if let Err(error) = inventory.add_script(&said) {
@@ -121,11 +132,12 @@ impl Asking {
         let kind = facts::device_type(&self.device_type_file).unwrap_or_default();
         let name = facts::artifact_name().unwrap_or_else(|| "unknown".to_owned());
         let question = deployments::question(&kind, &name);
-        let post = |path: &str| self.authorised.call(&Method::POST, path, &question);
+        let latest = Cutoff::after(JOB_MAX);
+        let post = |path: &str| self.authorised.call(&Method::POST, path, &question, latest);
         let answer = match post(deployments::NEXT_PATH) {
             Err(error) if error.status == Some(NOT_FOUND) => {
                 let path = deployments::old_next_path(&kind, &name);
-                self.authorised.call(&Method::GET, &path, "")?
+                self.authorised.call(&Method::GET, &path, "", latest)?
             }
             answer => answer?,
         };
@@ -142,7 +154,13 @@ impl Asking {
 }
 
 impl Authorised {
-    fn call(&self, method: &Method, path: &str, body: &str) -> Result<(u16, Vec<u8>), CallError> {
+    fn call(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &str,
+        latest: Cutoff,
+    ) -> Result<(u16, Vec<u8>), CallError> {
         let header = |name: &str, value: String| (name.to_owned(), value);
         let headers = [
             header("Authorization", format!("Bearer {}", self.token.expose())),
@@ -156,7 +174,7 @@ impl Authorised {
             body,
             octets_max: IGNORED_OCTETS_MAX.max(ANSWER_OCTETS_MAX),
         };
-        let answer = self.access.call(call, Cutoff::after(JOB_MAX))?;
+        let answer = self.access.call(call, latest)?;
         Ok((answer.status, answer.body))
     }
 }

@@ -17,21 +17,21 @@ pub(super) fn overview(service: &Service) -> Value {
         .map(ToString::to_string)
         .collect();
     let current = service.current.as_ref();
-    let server = current.and_then(|current| servers.get(current.server));
+    let server = current.map(|current| current.server.to_string());
     json!({
         "service": "mender",
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
-        "server": server.or(servers.first()),
+        "server": server.or_else(|| servers.first().cloned()),
         "servers": servers,
         "identity": identity(service),
         "device": {
             "id": service.device_id,
             "id_data": service.id_data,
         },
-        "mutual_tls": mutual_tls(service),
+        "mutual_tls": service.mutual_tls(),
         "consumers": service.consumers.overview(),
-        "update": service.update,
+        "update": service.update.as_ref().map(|update| &update.artifact_name),
         "cycle": service.status().to_json(now),
     })
 }
@@ -53,15 +53,4 @@ fn identity(service: &Service) -> Option<Value> {
         "warnings": warnings,
         "clock_sane": time.is_sane(),
     }))
-}
-
-/// Whether the certificate was used at all: a server that does not ask for it is not the
-/// ambassador, and accepts the device only by hand.
-fn mutual_tls(service: &Service) -> &'static str {
-    match (&service.config.identity, &service.current) {
-        (None, _) => "off",
-        (Some(_), None) => "unknown",
-        (Some(_), Some(current)) if current.certificate_requested => "used",
-        (Some(_), Some(_)) => "not_requested",
-    }
 }

@@ -1,40 +1,46 @@
 //! Acts: carries out what the Mender machine decides, and tells it what came of it.
 
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tracing::{debug, warn};
 
-use super::attempt::{Accepted, Attempt, Refused};
-use super::call::Access;
+use super::attempt::{Accepted, Refused};
 use super::consumers::Consumers;
-use super::gathering::{Asking, Authorised, GatherError, Gathering};
+use super::gathering::GatherError;
 use super::jobs::{Done, Job};
+use super::orders::settings;
 use super::standing::{self, Standing};
 use crate::agent::failure::{Class, Failure};
-use crate::agent::mender::{Action, Deadline, Event, Mender, Report, Settings, Status};
+use crate::agent::mender::{Action, Deadline, Event, Mender, Report, Status};
 use crate::agent::{ExchangeId, Moment};
 use crate::config;
 use crate::daemon::clock;
 use crate::daemon::telling::say;
 use crate::daemon::worker::Worker;
 use crate::identity::Warning;
-use crate::wire::mender::token::Token;
+use crate::wire::mender::deployments::Deployment;
+use crate::wire::mender::server::ServerUrl;
+use crate::wire::mender::token::{Claims, Token};
+
+/// Calls that a 403 is remembered of.
+const INVENTORY: &str = "inventory";
+const UPDATES: &str = "updates";
 
 /// A token in use.
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) token: Token,
-    /// The server that gave it.
-    pub(super) server: usize,
+    /// The server that gave it: nobody else is shown it, whatever the configuration says later.
+    pub(super) server: ServerUrl,
     /// Whether that server asked for the client certificate.
     pub(super) certificate_requested: bool,
 }
 
 /// The parts that act, and the machine that decides.
 pub(super) struct Service {
-    machine: Mender,
+    pub(super) machine: Mender,
     pub(super) config: config::Mender,
     worker: Worker<Job, Done>,
     pub(super) consumers: Consumers,
@@ -47,11 +53,12 @@ pub(super) struct Service {
     /// `sub` of the last token: the device's id at the server.
     pub(super) device_id: Option<String>,
     /// The server that served last; a renewal goes back to the first.
-    last_server: usize,
-    silent_closes: u32,
-    sent: Option<[u8; 32]>,
-    is_forbidden_known: bool,
-    pub(super) update: Option<String>,
+    pub(super) last_server: Option<ServerUrl>,
+    pub(super) silent_closes: u32,
+    pub(super) sent: Option<[u8; 32]>,
+    /// Calls to which 403 was the answer to a fresh token too.
+    forbidden: BTreeSet<&'static str>,
+    pub(super) update: Option<Deployment>,
     reports: Vec<Report>,
     last_told: Option<String>,
     is_over: bool,
@@ -79,10 +86,10 @@ impl Service {
             current: None,
             id_data: None,
             device_id: None,
-            last_server: 0,
+            last_server: None,
             silent_closes: 0,
             sent: None,
-            is_forbidden_known: false,
+            forbidden: BTreeSet::new(),
             update: None,
             reports: Vec::new(),
             last_told: None,
@@ -142,20 +149,22 @@ impl Service {
             Done::Gathered(id, Ok(None)) => self.tell(Event::InventoryUnchanged { id }),
             Done::Gathered(id, Ok(sent)) => {
                 self.sent = sent;
-                self.is_forbidden_known = false;
+                self.forbidden.remove(INVENTORY);
                 self.tell(Event::InventorySent { id });
             }
             Done::Gathered(id, Err(error)) => {
                 let event = |failure| Event::InventoryFailed { id, failure };
-                self.gathering_failed(error, event);
+                self.gathering_failed(error, INVENTORY, event);
             }
             Done::Asked(id, Ok(deployment)) => {
-                self.update = deployment.map(|deployment| deployment.artifact_name);
+                self.forbidden.remove(UPDATES);
+                self.update = deployment;
                 let update = self.update.is_some();
                 self.tell(Event::Polled { id, update });
             }
             Done::Asked(id, Err(error)) => {
-                self.gathering_failed(error, |failure| Event::PollFailed { id, failure });
+                let event = |failure| Event::PollFailed { id, failure };
+                self.gathering_failed(error, UPDATES, event);
             }
         }
     }
@@ -193,7 +202,6 @@ impl Service {
             self.config.forwarder = before.forwarder;
             self.config.dbus = before.dbus;
         }
-        self.last_server = 0;
         self.tell(Event::Reconfigured {
             settings: settings(&self.config),
         });
@@ -270,69 +278,10 @@ impl Service {
         sent.err().map(failed)
     }
 
-    fn attempt(&self) -> Result<Box<Attempt>, Failure> {
-        let standing = self.standing.as_ref().ok_or_else(no_identity)?;
-        // A renewal is the time to look whether the first server is back.
-        let first = if self.current.is_some() {
-            0
-        } else {
-            self.last_server
-        };
-        Ok(Box::new(Attempt {
-            standing: Arc::clone(standing),
-            access: self.access(standing),
-            servers: self.config.conf.servers.clone(),
-            first,
-            tenant_token: self.config.conf.tenant_token.clone(),
-            tier: self.config.conf.tier,
-            identity_script: self.config.identity_script.clone(),
-            identity_pairs: self.config.identity_pairs.clone(),
-        }))
-    }
-
-    fn access(&self, standing: &Standing) -> Access {
-        Access {
-            tls: standing.tls.clone(),
-            network: self.config.network,
-            own_certificate_valid: standing.is_certificate_valid(),
-            silent_closes: self.silent_closes,
-        }
-    }
-
-    fn authorised(&self) -> Result<Authorised, Failure> {
-        let standing = self.standing.as_ref().ok_or_else(no_identity)?;
-        let current = self.current.as_ref();
-        let server = |current: &Current| self.config.conf.servers.get(current.server).cloned();
-        let (current, server) = current
-            .and_then(|current| Some((current, server(current)?)))
-            .ok_or_else(|| Failure::new(Class::Protocol, "no_token", "there is no token"))?;
-        Ok(Authorised {
-            access: self.access(standing),
-            server,
-            token: current.token.clone(),
-        })
-    }
-
-    fn gathering(&self) -> Result<Box<Gathering>, Failure> {
-        Ok(Box::new(Gathering {
-            authorised: self.authorised()?,
-            inventory_dir: self.config.inventory_dir.clone(),
-            device_type_file: self.config.device_type_file.clone(),
-            sent: self.sent,
-        }))
-    }
-
-    fn asking(&self) -> Result<Box<Asking>, Failure> {
-        Ok(Box::new(Asking {
-            authorised: self.authorised()?,
-            device_type_file: self.config.device_type_file.clone(),
-        }))
-    }
-
     fn authenticated(&mut self, id: ExchangeId, accepted: Box<Accepted>) {
         self.silent_closes = 0;
         let claims = accepted.token.claims();
-        let lifetime = claims.as_ref().and_then(|claims| claims.lifetime_s());
+        let lifetime = claims.as_ref().and_then(Claims::lifetime_s);
         let device_id = claims.and_then(|claims| claims.subject);
         let is_new_device = self.device_id.is_some() && device_id != self.device_id;
         self.id_data = Some(accepted.id_data.clone());
@@ -358,11 +307,18 @@ impl Service {
         self.tell(Event::Refused { id, failure });
     }
 
-    fn gathering_failed(&mut self, error: GatherError, event: impl FnOnce(Failure) -> Event) {
-        // 403 is an answer to one path: a new token is tried once, then it is believed.
-        let is_forbidden = error.status == Some(403);
-        let is_refused = error.status == Some(401) || (is_forbidden && !self.is_forbidden_known);
-        self.is_forbidden_known |= is_forbidden;
+    fn gathering_failed(
+        &mut self,
+        error: GatherError,
+        call: &'static str,
+        event: impl FnOnce(Failure) -> Event,
+    ) {
+        let is_refused = match error.status {
+            Some(401) => true,
+            // The answer to one call: a new token is tried once, then it is believed.
+            Some(403) => self.forbidden.insert(call),
+            _ => false,
+        };
         self.tell(event(error.failure));
         if is_refused {
             self.tell(Event::TokenRefused);
@@ -374,13 +330,14 @@ impl Service {
             return;
         };
         let accepted = *accepted;
-        if !accepted.certificate_requested && self.config.identity.is_some() {
+        let is_known = self.mutual_tls() == "not_requested";
+        if !accepted.certificate_requested && self.config.identity.is_some() && !is_known {
             warn!(
                 code = "mtls_not_requested",
                 "the server did not ask for the client certificate; is this the mTLS ambassador?"
             );
         }
-        self.last_server = accepted.server;
+        self.last_server = Some(accepted.server.clone());
         self.current = Some(Current {
             token: accepted.token,
             server: accepted.server,
@@ -421,44 +378,17 @@ impl Service {
                 )
             },
         );
-        let is_again = report.ends_attempt() && self.last_told.as_deref() == Some(&*told);
+        let is_end = report.ends_attempt() || matches!(report, Report::IdentityUnusable { .. });
+        let is_again = (is_end && self.last_told.as_deref() == Some(&*told))
+            || matches!(report, Report::UpdateWaits { is_news: false });
         if is_again {
             debug!("again: {report}");
         } else {
             say(&report, failure);
         }
-        if report.ends_attempt() {
+        if is_end {
             self.last_told = Some(told);
         }
         self.reports.push(report);
     }
-}
-
-/// The machine's settings out of the configuration.
-fn settings(config: &config::Mender) -> Settings {
-    let seconds = Duration::from_secs;
-    let polls = !config.update_command.is_empty();
-    let sends = config.inventory.unwrap_or_else(|| !is_mender_update_here());
-    Settings {
-        retry: seconds(config.conf.retry_poll_s),
-        first_retry_spread: seconds(config.retry_s_max),
-        boot_delay_max: seconds(config.boot_s_max),
-        inventory_poll: sends.then(|| seconds(config.conf.inventory_poll_s)),
-        update_poll: polls.then(|| seconds(config.conf.update_poll_s)),
-    }
-}
-
-/// Its inventory would be replaced by ours, and ours by its.
-fn is_mender_update_here() -> bool {
-    ["/usr/bin/mender-update", "/usr/sbin/mender-update"]
-        .iter()
-        .any(|path| std::path::Path::new(path).exists())
-}
-
-fn no_identity() -> Failure {
-    Failure::new(
-        Class::IdentityInvalid,
-        "missing",
-        "no device identity is loaded",
-    )
 }

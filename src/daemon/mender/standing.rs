@@ -9,6 +9,7 @@
 //! `reference/mender.md` sections 0.2 and 2.6: with two keys the ambassador answers an empty 400.
 
 use std::fs::Permissions;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,7 +56,7 @@ impl Standing {
     pub fn is_same(&self, other: &Self) -> bool {
         self.certificate_octets == other.certificate_octets
             && self.signer.fingerprint() == other.signer.fingerprint()
-            && self.tls.roots.len() == other.tls.roots.len()
+            && self.tls.roots.roots == other.tls.roots.roots
             && self.tls.pins == other.tls.pins
     }
 
@@ -115,7 +116,9 @@ fn prepare(config: &Mender) -> Result<(), Failure> {
 /// Whether the next start makes an auth key.
 #[must_use]
 pub fn is_key_to_be_made(config: &Mender) -> bool {
-    config.may_make_key && config.auth_key.symlink_metadata().is_err()
+    // Any other error than that it is not there may hide a key, and with it the device.
+    let facts = config.auth_key.symlink_metadata();
+    config.may_make_key && facts.is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn tls(

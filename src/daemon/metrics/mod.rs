@@ -57,12 +57,18 @@ const ROWS: [Row; 11] = [
     (
         "cycle_last_success_seconds_ago",
         "Seconds since a service cycle last went well.",
-        |status| whole(status, "/cycle/last_success_s_ago"),
+        |status| {
+            whole(status, "/cycle/last_success_s_ago")
+                .or_else(|| whole(status, "/cycle/last_good_s_ago"))
+        },
     ),
     (
         "cycle_attempts",
         "Asks since the service last answered well.",
-        |status| whole(status, "/cycle/attempts_since_success"),
+        |status| {
+            whole(status, "/cycle/attempts_since_success")
+                .or_else(|| whole(status, "/cycle/attempts"))
+        },
     ),
     (
         "identity_usable",

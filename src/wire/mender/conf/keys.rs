@@ -39,6 +39,7 @@ pub(super) struct Key {
 }
 
 const UPDATES: Fate = Fate::Ignored("this agent reports updates and does not install them");
+const RETRIES: Fate = Fate::Ignored("this agent never gives up, at ever longer intervals");
 const PARTITIONS: Fate = Fate::Ignored("this agent writes no partitions");
 const HTTP: Fate = Fate::Ignored("connections are kept or closed as the agent needs them");
 
@@ -60,7 +61,7 @@ pub(super) const KEYS: [Key; 37] = [
     key("UpdatePollIntervalSeconds", Kind::Whole, Fate::Used),
     key("InventoryPollIntervalSeconds", Kind::Whole, Fate::Used),
     key("RetryPollIntervalSeconds", Kind::Whole, Fate::Used),
-    key("RetryPollCount", Kind::Whole, Fate::Used),
+    key("RetryPollCount", Kind::Whole, RETRIES),
     key("DaemonLogLevel", Kind::Text, Fate::Used),
     key("DeviceTypeFile", Kind::Text, Fate::Used),
     key("DBus", Kind::Section, Fate::Used),

@@ -55,8 +55,6 @@ pub struct MenderConf {
     pub inventory_poll_s: u64,
     /// `RetryPollIntervalSeconds`: the longest wait between two tries.
     pub retry_poll_s: u64,
-    /// `RetryPollCount`; 0 is the default.
-    pub retry_poll_count: u64,
     /// `DaemonLogLevel` in our words: error, warn, info or debug.
     pub log_level: Option<&'static str>,
     /// `DeviceTypeFile`.
@@ -98,7 +96,6 @@ impl MenderConf {
             update_poll_s: poll(&mut files, "UpdatePollIntervalSeconds", UPDATE_POLL_S),
             inventory_poll_s: poll(&mut files, "InventoryPollIntervalSeconds", INVENTORY_POLL_S),
             retry_poll_s: interval(&mut files, "RetryPollIntervalSeconds", RETRY_POLL_S).0,
-            retry_poll_count: count(&mut files),
             log_level: log_level(&mut files),
             device_type_file: files.text("DeviceTypeFile").map(|(text, _)| text),
             is_dbus_wanted: files.flag("DBus.Enabled").is_none_or(|(flag, _)| flag),
@@ -234,17 +231,6 @@ fn interval(files: &mut Files, name: &'static str, usual_s: u64) -> (u64, Option
         }
         Ok(given_s) => (given_s, Some(path)),
     }
-}
-
-fn count(files: &mut Files) -> u64 {
-    const NAME: &str = "RetryPollCount";
-    let Some((given, path)) = files.number(NAME) else {
-        return 0;
-    };
-    u64::try_from(given).unwrap_or_else(|_| {
-        files.note(&path, NAME, format!("ignored: {given} is less than 0"));
-        0
-    })
 }
 
 fn log_level(files: &mut Files) -> Option<&'static str> {
