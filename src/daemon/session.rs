@@ -5,6 +5,8 @@
 //! lies unread in the socket. So after any failure the read side is drained and rustls is
 //! asked again. `reference/proxies.md` section 3.3.
 
+mod broken;
+
 use core::fmt;
 use std::io::{self, Error, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -14,10 +16,11 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, HandshakeKind, ProtocolVersion};
 
+pub use self::broken::{Seen, SessionError};
 use super::clock::Cutoff;
 use super::dial::{self, DialError};
 use super::tls::{self, Observed, TlsAccess};
-use crate::agent::evidence::{Evidence, SocketFault, Stage, TlsFault};
+use crate::agent::evidence::{SocketFault, Stage};
 use crate::limits::DRAIN_MAX;
 use crate::wire::uri::ServerUri;
 
@@ -35,36 +38,6 @@ pub struct Session {
     ration: Option<usize>,
     // Octets the socket has taken: they tell a slow far side from one that does not read.
     taken: u64,
-}
-
-/// Why a connection failed, and what was seen of it until then.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionError {
-    /// How far it came.
-    pub stage: Stage,
-    /// What rustls said.
-    pub tls: Option<TlsFault>,
-    /// What the socket said.
-    pub socket: SocketFault,
-    /// What was seen.
-    pub seen: Seen,
-}
-
-/// What is known of a handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is one independent observation"
-)]
-pub struct Seen {
-    /// Finished, and not a resumption.
-    pub is_full_handshake: bool,
-    /// TLS 1.3.
-    pub is_tls13: bool,
-    /// The server asked for a client certificate.
-    pub certificate_requested: bool,
-    /// None of its signature schemes fitted our key.
-    pub scheme_mismatch: bool,
 }
 
 impl Session {
@@ -292,45 +265,6 @@ impl Session {
         let left = self.cutoff.left().ok_or(ErrorKind::TimedOut)?;
         self.socket.set_read_timeout(Some(left))?;
         self.socket.set_write_timeout(Some(left))
-    }
-}
-
-impl SessionError {
-    /// Turns an I/O error of a session into what is known of its end.
-    #[must_use]
-    pub fn from_io(error: &Error, stage: Stage, seen: Seen) -> Self {
-        let reason = error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        Self {
-            stage,
-            tls: reason.map(tls::fault_of),
-            socket: dial::fault_of(error),
-            seen,
-        }
-    }
-
-    /// Completes the evidence with what only the caller knows.
-    #[must_use]
-    pub fn evidence(
-        &self,
-        peer: String,
-        own_certificate_valid: bool,
-        clock_sane: bool,
-    ) -> Evidence {
-        Evidence {
-            peer,
-            stage: self.stage,
-            is_full_handshake: self.seen.is_full_handshake,
-            is_tls13: self.seen.is_tls13,
-            certificate_requested: self.seen.certificate_requested,
-            scheme_mismatch: self.seen.scheme_mismatch,
-            tls: self.tls.clone(),
-            socket: self.socket,
-            own_certificate_valid,
-            clock_sane,
-            silent_closes: 0,
-        }
     }
 }
 
