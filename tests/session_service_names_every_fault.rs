@@ -269,8 +269,6 @@ fn a_frame_is_told_to_be_read_or_why_not() {
         assert!(ran.log.contains(why), "{words}: {}", ran.log);
     }
     scene.pipe.set_silent(true);
-    // What the path was about to pass on when it fell silent is passed on.
-    std::thread::sleep(Duration::from_millis(200));
     let silent = scene.device.run(&format!("uplink {JOIN}"));
     assert_eq!(silent.code, Some(1), "{}", silent.out);
     let told = &silent.log;

@@ -103,9 +103,10 @@ pub fn render(status: &Value) -> String {
         write_rows(&mut out, &mender::ROWS, status);
     }
     head(&mut out, "info", "Which agent this is.");
-    let device = match status.pointer("/device/id") {
-        Some(_) => ("device", "/device/id"),
-        None => ("eui", "/identity/eui"),
+    let device = if status.pointer("/device/id").is_some() {
+        ("device", "/device/id")
+    } else {
+        ("eui", "/identity/eui")
     };
     let labels = [("version", "/version"), device, ("service", "/service")];
     let labels = labels.map(|(label, pointer)| {

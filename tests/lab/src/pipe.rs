@@ -114,18 +114,27 @@ fn pass(from: &Socket, to: &Socket, is_silent: &AtomicBool) {
     let _best_effort = from.stream().set_read_timeout(Some(GLANCE));
     let (mut reader, mut writer) = (from.clone(), to.clone());
     let mut buffer = [0; 16 * 1024];
-    loop {
-        if is_silent.load(Ordering::SeqCst) {
-            // A closed socket is seen when the silence is over, as on a real path.
+    // A closed socket is seen when the silence is over, as on a real path.
+    let is_over = || {
+        while is_silent.load(Ordering::SeqCst) {
             thread::sleep(GLANCE);
             if from.stream().take_error().is_err() {
-                break;
+                return true;
             }
-            continue;
+        }
+        false
+    };
+    loop {
+        if is_over() {
+            break;
         }
         match reader.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => {
+                // What was read while the silence began is held back like the rest.
+                if is_over() {
+                    break;
+                }
                 if writer
                     .write_all(buffer.get(..count).unwrap_or_default())
                     .is_err()
