@@ -24,14 +24,17 @@ installed() {
         awk '{ sum += int(($1 + 1023) / 1024) } END { print sum }'
 }
 
+# What Debian's essential packages need themselves.
+everywhere='libc6|libgcc-s1|libblkid1|liblzma5|libmount1|libpcre2-8-0|libselinux1|zlib1g'
+
 # Packages of the libraries of a program, but for those that every Debian has: kB and names.
 libraries() {
     local packages kib
-    packages=$(ldd "$1" | awk '$3 ~ /^\// { print $3 }' | xargs -rn 1 basename |
-        sed 's|^|*/|' | xargs -r dpkg -S 2>/dev/null | cut -d: -f1 | sort -u |
-        grep -vxE 'libc6|libgcc-s1' || true)
+    packages=$(ldd "$1" | awk '$3 ~ /^\// { print "*" $3 }' |
+        xargs -r dpkg -S 2>/dev/null | cut -d: -f1 | sort -u |
+        grep -vxE "$everywhere" || true)
     if [ -z "$packages" ]; then
-        echo "0 (C library and libgcc only)"
+        echo 0
         return
     fi
     # shellcheck disable=SC2086 # a list of names
@@ -64,7 +67,7 @@ updates. CPU is that of the daemon without its scripts. Octets and CPU are means
 |---|---|---|
 | installed, kB (theirs: Installed-Size; ours: program, unit, bus policy) | $(cat "$unpacked/installed-kib") | $(installed) |
 | program, octets | $(stat -Lc %s "$theirs") | $(stat -c %s "$ours") |
-| packages of its libraries, kB | $(libraries "$theirs") | $(libraries "$ours") |
+| packages of its libraries, but for those every Debian has, kB | $(libraries "$theirs") | $(libraries "$ours") |
 END
     sed -n 's/^ROW//p' <<<"$said"
 } >"$page.new"
