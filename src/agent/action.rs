@@ -1,8 +1,8 @@
 //! Decides: what can be wanted of the shell, and what is reported of it.
 
 use core::fmt;
-use core::ops::Deref;
 
+use super::commands::Commands;
 use super::event::{ExchangeId, SetId};
 use super::failure::Failure;
 
@@ -65,9 +65,8 @@ pub enum Action {
     Quit,
 }
 
-/// The commands of one step, to be carried out in order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Actions(pub Vec<Action>);
+/// The commands of one step.
+pub type Actions = Commands<Action>;
 
 impl Action {
     /// Whether the worker is to talk to a server.
@@ -76,35 +75,6 @@ impl Action {
             self,
             Self::Exchange { .. } | Self::ExchangeFormer { .. } | Self::Prove { .. }
         )
-    }
-}
-
-impl Actions {
-    pub(super) fn push(&mut self, action: Action) {
-        self.0.push(action);
-    }
-}
-
-impl Deref for Actions {
-    type Target = [Action];
-
-    fn deref(&self) -> &[Action] {
-        &self.0
-    }
-}
-
-impl IntoIterator for Actions {
-    type Item = Action;
-    type IntoIter = std::vec::IntoIter<Action>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl<const N: usize> PartialEq<[Action; N]> for Actions {
-    fn eq(&self, other: &[Action; N]) -> bool {
-        self.0 == other
     }
 }
 

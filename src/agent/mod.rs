@@ -17,13 +17,13 @@
 //!                   Trying --Proved--> Confirming --Confirmed--> Waiting
 //!                      '--Disproved--> wait; after three refusals: Reverting --Reverted--> Waiting
 //! ```
-//!
 //! One cycle leads from Waiting back to Waiting and ends with exactly one [`Report`] whose
 //! [`Report::ends_cycle`] is true. The machine names credential sets by number; it sees no
 //! file, socket, clock or randomness, only events, a [`Moment`] and a seed.
 
 mod action;
 mod asking;
+pub mod commands;
 mod event;
 pub mod evidence;
 pub mod failure;

@@ -1,10 +1,10 @@
 //! Decides: what can be wanted of the shell in Mender mode, and what is reported of it.
 
 use core::fmt;
-use core::ops::Deref;
 use core::time::Duration;
 
 use crate::agent::ExchangeId;
+use crate::agent::commands::Commands;
 use crate::agent::failure::Failure;
 
 /// One command to the shell.
@@ -44,9 +44,8 @@ pub enum Action {
     Quit,
 }
 
-/// The commands of one step, to be carried out in order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Actions(pub Vec<Action>);
+/// The commands of one step.
+pub type Actions = Commands<Action>;
 
 impl Action {
     /// The number of the job for the worker, if it is one.
@@ -68,35 +67,8 @@ impl Action {
 }
 
 impl Actions {
-    pub(super) fn push(&mut self, action: Action) {
-        self.0.push(action);
-    }
-
     pub(super) fn report(&mut self, report: Report) {
         self.push(Action::Report(report));
-    }
-}
-
-impl Deref for Actions {
-    type Target = [Action];
-
-    fn deref(&self) -> &[Action] {
-        &self.0
-    }
-}
-
-impl IntoIterator for Actions {
-    type Item = Action;
-    type IntoIter = std::vec::IntoIter<Action>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl<const N: usize> PartialEq<[Action; N]> for Actions {
-    fn eq(&self, other: &[Action; N]) -> bool {
-        self.0 == other
     }
 }
 
