@@ -1,24 +1,25 @@
 SUMMARY = "Device identity and LNS credentials of a gateway"
-DESCRIPTION = "Authenticates a gateway by its device certificate, through an mTLS proxy to LoRaWAN \
-CUPS or to Mender, and changes LNS credentials only after the new ones have been proved."
+DESCRIPTION = "Authenticates a gateway by its device certificate, and rotates its LNS credentials."
 SECTION = "net"
 LICENSE = "MIT | Apache-2.0"
-LIC_FILES_CHKSUM = " \
+LIC_FILES_CHKSUM = "\
     file://LICENSE-MIT;md5=ebf6ee07f5502425bc85480e1736059b \
     file://LICENSE-APACHE;md5=3b83ef96387f14655fc854ddc3c6bd57 \
 "
+CVE_PRODUCT = "mtls-agent"
 
 # The sources are those beside this layer: what is committed in the checkout that it is part of.
 # To build from elsewhere, give both, for example in the distribution's configuration:
 #   MTLS_AGENT_URI:pn-mtls-agent = "git://git.example.com/mtls-agent.git;protocol=https;branch=main"
 #   SRCREV:pn-mtls-agent = "a commit"
 MTLS_AGENT_CHECKOUT = "${@os.path.realpath(d.getVar('FILE_DIRNAME') + '/../../../..')}"
-MTLS_AGENT_URI ?= "git://${MTLS_AGENT_CHECKOUT};protocol=file;usehead=1"
-SRC_URI = " \
+MTLS_AGENT_URI ?= "git://${MTLS_AGENT_CHECKOUT};protocol=file;nobranch=1;usehead=1"
+SRC_URI = "\
     ${MTLS_AGENT_URI} \
     file://agent.json \
     file://mtls-agent.tmpfiles \
 "
+# nooelint: oelint.vars.autorev - the checkout itself says which commit it is.
 SRCREV ?= "${AUTOREV}"
 
 require mtls-agent-crates.inc
@@ -44,6 +45,7 @@ CFLAGS:append = " -ffile-prefix-map=${UNPACKDIR}=${TARGET_DBGSRC_DIR}"
 remove_fuzzing() {
     rm -rf ${S}/fuzz
 }
+remove_fuzzing[doc] = "Removes the lock file that no package is made from"
 do_unpack[postfuncs] += "remove_fuzzing"
 
 do_install:append() {
@@ -65,7 +67,7 @@ do_install:append() {
 # The unit in place of Mender's client, apart: who installs it wants it.
 PACKAGES =+ "${PN}-mender"
 
-FILES:${PN}-mender = " \
+FILES:${PN}-mender += "\
     ${systemd_system_unitdir}/mtls-agent-mender.service \
     ${datadir}/dbus-1/system.d \
 "
