@@ -3,13 +3,14 @@
 
 Usage: tests/yocto/check.py    (with kas and jsonschema; prints one line for each thing checked)
 The recipe's version, licence sums and features are those of the crate, each file it names is
-there, and each kas file keeps kas's own schema.
+there, each kas file keeps kas's own schema, and each command of the guides is run or says why not.
 """
 
 import hashlib
 import json
 import pathlib
 import re
+import subprocess
 import sys
 import tomllib
 
@@ -79,6 +80,21 @@ def kas_files():
     sys.exit("the schema of kas finds nothing")
 
 
+def guides():
+    ran = told = 0
+    for guide in ["docs/install-yocto.md", "docs/raspberry-pi.md"]:
+        text = (ROOT / guide).read_text()
+        for before, block in re.findall(r"([^\n]*)\n```sh\n(.*?)```", text, re.S):
+            if before == "<!-- run -->":
+                subprocess.run(["bash", "-euc", block], check=True, cwd=ROOT)
+                ran += 1
+            elif re.fullmatch(r"<!-- not run: .+ -->", before):
+                told += 1
+            else:
+                sys.exit(f"{guide}: neither run nor said why not: {block}")
+    print(f"blocks of commands in the guides: {ran} run, {told} not, each with its reason")
+
+
 def main():
     recipe, = RECIPES.glob("mtls-agent_*.bb")
     text = recipe.read_text()
@@ -86,6 +102,7 @@ def main():
     licences(text)
     named_files(text)
     kas_files()
+    guides()
 
 
 if __name__ == "__main__":
