@@ -63,7 +63,8 @@ parse() {
     echo "$(wc -l <"$work/build/pn-buildlist") recipes are needed to build it"
 }
 
-# With the recipes that the package does not need hidden, and a world of ours and one other.
+# The world is our recipe and one other, so that signatures are made in minutes: of these two and
+# of everything they are built from.
 check_layer() {
     mkdir -p "$work/check/conf"
     cp "$work/build/conf/"{local.conf,templateconf.cfg} "$work/check/conf/"
@@ -71,7 +72,6 @@ check_layer() {
     {
         printf 'EXCLUDE_FROM_WORLD = "1"\n'
         printf 'EXCLUDE_FROM_WORLD:pn-%s = "0"\n' mtls-agent base-files
-        python3 "$root/tests/yocto/mask.py" "$work/oe-core" "$work/build/pn-buildlist"
     } >>"$work/check/conf/local.conf"
     chown -R --reference="$work/build" "$work/check"
     bitbake_run check yocto-check-layer --machines qemuarm64 -- \
@@ -79,7 +79,8 @@ check_layer() {
         tail -n 60 "$work/check.txt"
         return 1
     }
-    grep -E 'INFO: (test_|Ran|.* \.\.\. (PASS|FAIL|SKIP))|PASS$' "$work/check.txt"
+    grep -E 'INFO: (test_|meta-| \.\.\. )' "$work/check.txt" | sed 's/^INFO: //'
+    grep -q 'meta-mtls-agent \.\.\. PASS' "$work/check.txt"
 }
 
 timed "copying" copy_sources
@@ -87,6 +88,6 @@ timed "parsing" parse
 timed "yocto-check-layer" check_layer
 cat <<'END'
 Proved: the layer parses beside openembedded-core, every recipe it needs is there, and
-yocto-check-layer passes with the recipes that it does not need hidden.
+yocto-check-layer passes with a world of this recipe and one other.
 Not proved by this run: nothing was fetched, compiled, packaged or booted.
 END
