@@ -30,7 +30,7 @@ const TARGET_KEYS: [&str; 7] = [
     "xargo",
     "zig",
 ];
-/// 64 bit, ARMv7, and ARMv6 for Raspberry Pi 1 and Zero; each for glibc and static.
+/// 64 bit; 32 bit; and for Raspberry Pi 1 and Zero; each for glibc and static.
 const TARGETS: [&str; 6] = [
     "aarch64-unknown-linux-gnu",
     "aarch64-unknown-linux-musl",

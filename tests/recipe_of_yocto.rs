@@ -2,7 +2,6 @@
 #![cfg(feature = "daemon")]
 #![expect(
     clippy::disallowed_methods,
-    clippy::unwrap_used,
     reason = "a test that reads a file, and ends when it cannot"
 )]
 

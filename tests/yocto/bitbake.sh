@@ -44,10 +44,8 @@ copy_sources() {
 timed() {
     local name=$1 begun=$SECONDS
     shift
-    "$@" || {
-        echo "$name: FAILED after $((SECONDS - begun)) s"
-        return 1
-    }
+    # Not in a condition: that would switch `set -e` off inside.
+    "$@"
     echo "$name: $((SECONDS - begun)) s"
 }
 
