@@ -33,13 +33,19 @@ pub enum Command {
     Version,
 }
 
-struct Row {
-    name: &'static str,
-    command: Command,
-    options: &'static [&'static str],
+/// One command. The help, the manual and the completion are made of these.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The word on the command line.
+    pub name: &'static str,
+    /// What it asks for.
+    pub command: Command,
+    /// The options it takes.
+    pub options: &'static [&'static str],
     /// What follows without a name, as the help shows it; empty: nothing may.
-    operands: &'static str,
-    about: &'static str,
+    pub operands: &'static str,
+    /// What it does, as the help says it.
+    pub about: &'static str,
 }
 
 const fn row(
@@ -57,7 +63,8 @@ const fn row(
     }
 }
 
-const ROWS: &[Row] = &[
+/// Every command there is, in the order of the help.
+pub const ROWS: &[Row] = &[
     row(
         "run",
         Command::Run,

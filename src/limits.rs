@@ -76,7 +76,7 @@ pub const RELAY_CLIENTS_MAX: usize = 1024;
 pub const RELAY_OLD_CLIENTS_MAX: usize = 512;
 
 /// Descriptors the process may have while it relays.
-pub const RELAY_FILES_MAX: u64 = 4096;
+pub const RELAY_FILES_MAX: u32 = 4096;
 
 /// Threads that open connections to the LNS for the relay.
 pub const RELAY_DIALERS_MAX: usize = 4;
@@ -98,7 +98,7 @@ pub const RELAY_ACCEPTS_A_ROUND: usize = 64;
 
 /// Descriptors that clients of the relay leave to the agent itself: it has to reach CUPS and
 /// the LNS whatever they do.
-pub const RELAY_FILES_KEPT: u64 = 64;
+pub const RELAY_FILES_KEPT: u32 = 64;
 
 /// Clients served at a time however few descriptors there are.
 pub const RELAY_CLIENTS_MIN: usize = 4;

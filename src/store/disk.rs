@@ -3,13 +3,12 @@
 //! A name is `leaf` or `directory/leaf`, relative to that directory; no part of it may be a
 //! symbolic link. The seam exists so that a test can fail or stop at any call.
 
-use nix::dir::Dir;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use std::fs::{File, Permissions};
+use std::fs::{File, Permissions, read_dir};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
@@ -186,12 +185,14 @@ impl Disk for RealDisk {
 
     fn list(&self, name: &str) -> io::Result<Vec<String>> {
         let name = if name.is_empty() { "." } else { name };
-        let mut dir = Dir::openat(&self.root, name, directory_flags(), Mode::empty())?;
+        let dir = openat(&self.root, name, directory_flags(), Mode::empty())?;
+        // The open folder by its number: nix lists with 32-bit inodes and offsets on 32-bit
+        // machines, where an overlay or a large file system has wider ones.
+        let entries = read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
         let mut names = Vec::new();
-        for entry in dir.iter() {
-            match entry?.file_name().to_str() {
-                Ok("." | "..") | Err(_) => {}
-                Ok(name) => names.push(name.to_owned()),
+        for entry in entries {
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
             }
         }
         names.sort();

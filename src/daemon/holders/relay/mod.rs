@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fs, thread};
 
+use nix::libc::rlim_t;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
@@ -165,7 +166,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Two descriptors a client: the usual limit of 1024 would end at some 500 of them.
 fn allow_files() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let wanted = RELAY_FILES_MAX.min(hard);
+        let wanted = rlim_t::from(RELAY_FILES_MAX).min(hard);
         if soft < wanted {
             // Without it fewer clients are taken at a time.
             let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);

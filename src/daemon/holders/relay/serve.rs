@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
+use nix::libc::rlim_t;
 use nix::sys::resource::{Resource, getrlimit};
 use tracing::warn;
 
@@ -354,8 +355,10 @@ impl Server {
 
 /// Clients that there are descriptors for, two each, besides what the agent itself needs.
 fn room() -> usize {
-    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(RELAY_FILES_MAX, |(soft, _)| soft);
-    let pairs = files.saturating_sub(RELAY_FILES_KEPT) / 2;
+    // Its width is the machine's.
+    let usual = rlim_t::from(RELAY_FILES_MAX);
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(usual, |(soft, _)| soft);
+    let pairs = files.saturating_sub(rlim_t::from(RELAY_FILES_KEPT)) / 2;
     usize::try_from(pairs).map_or(RELAY_CLIENTS_MAX, |pairs| {
         pairs.clamp(RELAY_CLIENTS_MIN, RELAY_CLIENTS_MAX)
     })
