@@ -74,7 +74,7 @@ fn the_completion_knows_every_command_and_option() {
         let _ = writeln!(expected, "        {}) words=\"{options}\" ;;", row.name);
     }
     agrees(
-        "completion/mtls-agent.bash",
+        "debian/mtls-agent.completion.bash",
         "        # ",
         "commands",
         &expected,
@@ -85,7 +85,7 @@ fn the_completion_knows_every_command_and_option() {
 fn bash_completes_a_command_and_its_options() {
     for (line, answer) in [("cre", "credentials"), ("status --m", "--metrics")] {
         let script = format!(
-            ". completion/mtls-agent.bash; COMP_WORDS=(mtls-agent {line}); \
+            ". debian/mtls-agent.completion.bash; COMP_WORDS=(mtls-agent {line}); \
              COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _mtls_agent; echo \"${{COMPREPLY[*]}}\""
         );
         let output = Command::new("bash")
@@ -102,7 +102,7 @@ fn bash_completes_a_command_and_its_options() {
 #[test]
 fn every_example_is_a_configuration() {
     let mut files = vec![root().join("debian/agent.json")];
-    for entry in fs::read_dir(root().join("examples")).unwrap() {
+    for entry in fs::read_dir(root().join("docs/examples")).unwrap() {
         files.push(entry.unwrap().path());
     }
     assert!(files.len() > 4, "{files:?}");
