@@ -45,10 +45,11 @@ impl Service {
             self.config.forwarder = before.forwarder;
             self.config.dbus = before.dbus;
         }
+        // First: an attempt that is due just now must not go to a new server with the old pins.
+        let event = self.load_identity();
         self.tell(Event::Reconfigured {
             settings: settings(&self.config),
         });
-        let event = self.load_identity();
         self.tell(event);
     }
 
@@ -72,6 +73,9 @@ impl Service {
             Err(failure) => Event::IdentityUnusable { failure },
         };
         self.consumers.set_can_fetch(self.standing.is_some());
+        if let Some(standing) = &self.standing {
+            self.consumers.readjust(&self.access(standing));
+        }
         event
     }
 }
