@@ -7,6 +7,7 @@ use super::files::update_command;
 use super::{Finding, Verdict, clock_finding, pins};
 use crate::agent::failure::Class;
 use crate::config::Mender;
+use crate::daemon::mender::standing::Writes;
 use crate::daemon::mender::{facts, scripts, standing};
 use crate::limits::CONFIG_OCTETS_MAX;
 use crate::store::durable::read_bounded;
@@ -67,7 +68,7 @@ fn identity(config: &Mender) -> Vec<Finding> {
         let text = format!("{} is made at the first start", config.auth_key.display());
         return vec![Finding::of("identity", Verdict::Ok, text)];
     }
-    match standing::load(config, false) {
+    match standing::load(config, Writes::Nothing) {
         Ok(standing) => {
             let now_s = standing.tls.time.now_s();
             let signer = &standing.signer;

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "updates")]
 use crate::wire::crc::crc32;
 use crate::wire::cups::answer::Signature;
 use crate::wire::error::{Code, DecodeError};

@@ -76,7 +76,7 @@ impl Mender {
         let failure = self.told_apart(failure);
         let (now, settings) = (self.now, self.settings);
         self.auth.failed(&failure, now, &settings, &mut self.random);
-        let is_no = matches!(failure.class, Class::Pending | Class::NotAuthorised);
+        let is_no = is_of_the_server(&failure);
         if is_no {
             self.standing = self.standing.after_a_no();
         }
@@ -241,5 +241,15 @@ impl Mender {
     pub(super) fn allowed(&self) -> Moment {
         self.last_attempt
             .map_or(Moment::default(), |last| last.plus(FLOOR))
+    }
+}
+
+/// Whether it is the server's own no to the device, a 401. A 403 to an auth request comes from
+/// what stands before the server, and says nothing of the token in use.
+fn is_of_the_server(failure: &Failure) -> bool {
+    match failure.class {
+        Class::Pending => true,
+        Class::NotAuthorised => failure.code != "http_status",
+        _ => false,
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 #[cfg(feature = "dbus")]
 use super::bus::{Address, Bus, Shown};
+use super::call::Access;
 use super::forwarder::Forwarder;
 use super::gathering::Authorised;
 use super::lock::{self, RuntimeLock};
@@ -76,6 +77,13 @@ impl Consumers {
             self.show();
         }
         self.signal();
+    }
+
+    /// The same token goes to the same server in another way: identity, anchors or pins are others.
+    pub(super) fn readjust(&self, access: &Access) {
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.readjust(access);
+        }
     }
 
     /// There is no token any more.

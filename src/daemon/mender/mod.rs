@@ -4,6 +4,7 @@ pub mod attempt;
 #[cfg(feature = "dbus")]
 pub mod bus;
 pub mod call;
+mod changing;
 mod consumers;
 pub(super) mod duty;
 pub mod facts;

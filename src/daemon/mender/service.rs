@@ -11,7 +11,7 @@ use super::consumers::Consumers;
 use super::gathering::GatherError;
 use super::jobs::{Done, Job};
 use super::orders::settings;
-use super::standing::{self, Standing};
+use super::standing::Standing;
 use crate::agent::failure::{Class, Failure};
 use crate::agent::mender::{Action, Deadline, Event, Mender, Report, Status};
 use crate::agent::{ExchangeId, Moment};
@@ -19,7 +19,6 @@ use crate::config;
 use crate::daemon::clock;
 use crate::daemon::telling::say;
 use crate::daemon::worker::Worker;
-use crate::identity::Warning;
 use crate::wire::mender::deployments::Deployment;
 use crate::wire::mender::server::ServerUrl;
 use crate::wire::mender::token::{Claims, Token};
@@ -169,46 +168,6 @@ impl Service {
         }
     }
 
-    /// Loads the identity again and tells the machine, if the files say something new.
-    pub(super) fn reload_identity(&mut self) {
-        let before = self.standing.clone();
-        let event = self.load_identity();
-        let is_same = match (&before, &self.standing) {
-            (Some(before), Some(after)) => before.is_same(after),
-            _ => false,
-        };
-        if is_same && event == Event::IdentityLoaded {
-            debug!("the identity files say what they said before");
-            return;
-        }
-        self.silent_closes = 0;
-        self.tell(event);
-    }
-
-    /// Takes a new configuration. One whose files cannot be used is not taken at all.
-    pub(super) fn reconfigure(&mut self, config: config::Mender) {
-        if let (Some(_), Err(failure)) = (&self.standing, standing::load(&config, true)) {
-            return self.tell(Event::IdentityLoadFailed { failure });
-        }
-        for note in &config.notes {
-            warn!(code = "mender_conf", "{note}");
-        }
-        let before = core::mem::replace(&mut self.config, config);
-        let fixed =
-            |config: &config::Mender| (config.runtime_dir.clone(), config.forwarder, config.dbus);
-        if fixed(&before) != fixed(&self.config) {
-            warn!("runtime_dir, mender.forwarder and mender.dbus change at the next start only");
-            self.config.runtime_dir = before.runtime_dir;
-            self.config.forwarder = before.forwarder;
-            self.config.dbus = before.dbus;
-        }
-        self.tell(Event::Reconfigured {
-            settings: settings(&self.config),
-        });
-        let event = self.load_identity();
-        self.tell(event);
-    }
-
     /// When the machine wants to be told that time has passed.
     pub(super) fn deadline(&self) -> Option<Deadline> {
         self.machine.deadline()
@@ -346,23 +305,6 @@ impl Service {
         if let (Ok(authorised), Some(_)) = (self.authorised(), &self.standing) {
             self.consumers.publish(&authorised);
         }
-    }
-
-    fn load_identity(&mut self) -> Event {
-        let loaded = standing::load(&self.config, true);
-        let event = match loaded {
-            Ok(standing) => {
-                for Warning { code, text } in &standing.warnings {
-                    warn!(code, "{text}");
-                }
-                self.standing = Some(Arc::new(standing));
-                Event::IdentityLoaded
-            }
-            Err(failure) if self.standing.is_some() => Event::IdentityLoadFailed { failure },
-            Err(failure) => Event::IdentityUnusable { failure },
-        };
-        self.consumers.set_can_fetch(self.standing.is_some());
-        event
     }
 
     fn report(&mut self, report: Report) {

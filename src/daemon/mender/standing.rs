@@ -69,11 +69,22 @@ impl Standing {
     }
 }
 
-/// Loads everything anew. `may_write`: an auth key that may be made is made when it is missing,
-/// and the mode of a key is mended.
-pub fn load(config: &Mender, may_write: bool) -> Result<Standing, Failure> {
-    if may_write {
-        prepare(config)?;
+/// What loading may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    /// Nothing.
+    Nothing,
+    /// The mode of a key that others can read. An auth key that is missing is not made: whoever
+    /// has one already would be another device by it.
+    Mode,
+    /// That, and an auth key that may be made is made when it is missing.
+    ModeAndKey,
+}
+
+/// Loads everything anew.
+pub fn load(config: &Mender, writes: Writes) -> Result<Standing, Failure> {
+    if writes != Writes::Nothing {
+        prepare(config, writes)?;
     }
     let pair = pair(config)?;
     let not_before_s = pair.as_ref().map(|pair| pair.facts.not_before_s);
@@ -101,8 +112,11 @@ pub fn load(config: &Mender, may_write: bool) -> Result<Standing, Failure> {
     })
 }
 
-fn prepare(config: &Mender) -> Result<(), Failure> {
+fn prepare(config: &Mender, writes: Writes) -> Result<(), Failure> {
     if is_key_to_be_made(config) {
+        if writes != Writes::ModeAndKey {
+            return Err(not_replaced(&config.auth_key));
+        }
         make_key(config)?;
     }
     let credentials = credentials_directory();
@@ -202,6 +216,16 @@ fn make_key(config: &Mender) -> Result<(), Failure> {
     })?;
     info!("made a new auth key, {}", path.display());
     Ok(())
+}
+
+/// The file may be away for a moment: an editor, a copy, a partition.
+fn not_replaced(path: &Path) -> Failure {
+    let text = format!(
+        "{} is not there, and none is made in its place while the agent runs",
+        path.display()
+    );
+    Failure::new(Class::IdentityInvalid, "key_not_made", text)
+        .with_hint("bring the key back; a restart would make another, and with it another device")
 }
 
 fn is_mounted(folder: &Path) -> bool {

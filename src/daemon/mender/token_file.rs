@@ -3,9 +3,9 @@
 //! Readable by our user alone, renamed into place and never synced: it is lost with the power,
 //! and wanted so. It is not written where the runtime directory is not in memory.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
@@ -69,10 +69,34 @@ impl Drop for TokenFile {
 fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let _ = fs::remove_file(&temporary);
-    let mut file = File::create_new(&temporary)?;
+    let mut file = only_ours(&temporary)?;
     let done = file
-        .set_permissions(Permissions::from_mode(0o600))
-        .and_then(|()| file.write_all(octets))
+        .write_all(octets)
         .and_then(|()| fs::rename(&temporary, path));
     done.inspect_err(|_| drop(fs::remove_file(&temporary)))
+}
+
+/// A new file that is nobody else's from its first moment: who has opened it before its mode is
+/// changed goes on reading what is written later.
+fn only_ours(path: &Path) -> io::Result<File> {
+    File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::only_ours;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn it_is_closed_to_others_before_anything_is_written() {
+        let path = std::env::temp_dir().join(format!("mender-token-{}", std::process::id()));
+        let file = only_ours(&path).unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(mode & 0o7777, 0o600);
+    }
 }

@@ -9,6 +9,7 @@ mod attempts;
 mod delays;
 mod gathering;
 mod identity;
+mod renewals;
 mod tokens;
 
 const WEEK: Duration = Duration::from_secs(604_800);

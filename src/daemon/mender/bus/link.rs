@@ -11,6 +11,7 @@ use zeroize::Zeroize as _;
 
 use super::address::Address;
 use super::object;
+use crate::daemon::clock::Cutoff;
 use crate::wire::dbus::{Body, Kind, MESSAGE_OCTETS_MAX, Message, texts};
 
 /// How long the bus may take for the introduction.
@@ -148,9 +149,11 @@ impl Link {
             .collect();
         self.stream
             .write_all(format!("\0AUTH EXTERNAL {digits}\r\n").as_bytes())?;
+        let cutoff = Cutoff::after(PATIENCE);
         let mut line = Vec::new();
         let mut octet = [0];
         while !line.ends_with(b"\r\n") {
+            cutoff.left().ok_or_else(silent)?;
             if line.len() >= LINE_OCTETS_MAX || self.stream.read(&mut octet)? == 0 {
                 return Err(gone());
             }
@@ -166,6 +169,7 @@ impl Link {
     fn ask(&mut self, call: impl FnOnce(u32) -> Message) -> io::Result<Message> {
         let call = call(self.next_serial());
         self.stream.write_all(&call.write())?;
+        let cutoff = Cutoff::after(PATIENCE);
         loop {
             while let Some(message) = self.take()? {
                 if message.reply_to != Some(call.serial) {
@@ -178,6 +182,8 @@ impl Link {
                 }
                 return Ok(message);
             }
+            // A read that has waited in vain is none; neither is one of what nobody asked for.
+            cutoff.left().ok_or_else(silent)?;
             self.exchange()?;
         }
     }
@@ -200,6 +206,10 @@ fn gone() -> io::Error {
         ErrorKind::UnexpectedEof,
         "the bus has closed the connection",
     )
+}
+
+fn silent() -> io::Error {
+    io::Error::new(ErrorKind::TimedOut, "the bus does not answer")
 }
 
 fn is_later(error: &io::Error) -> bool {

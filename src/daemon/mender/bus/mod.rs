@@ -233,3 +233,31 @@ fn listen(mut bell: &UnixStream) -> Result<(), ()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Address, Bus};
+    use crate::daemon::clock::Cutoff;
+    use core::time::Duration;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    #[test]
+    fn a_bus_that_lets_us_in_and_says_no_more_is_given_up() {
+        use std::io::Write as _;
+
+        let path = std::env::temp_dir().join(format!("silent-bus-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let (_near, wake) = UnixStream::pair().unwrap();
+        let address = Address::parse(&format!("unix:path={}", path.display())).unwrap();
+        let bus = Bus::start(address, wake).unwrap();
+        let (mut first, _) = listener.accept().unwrap();
+        first.write_all(b"OK 0123456789abcdef\r\n").unwrap();
+        let cutoff = Cutoff::after(Duration::from_secs(60));
+        while !bus.standing().contains("does not answer") {
+            assert!(cutoff.left().is_some(), "{}", bus.standing());
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::daemon::clock::Cutoff;
+use crate::daemon::mender::call::Access;
 use crate::daemon::mender::gathering::Authorised;
 use crate::limits::{
     FORWARDER_FORBIDDEN_MAX, FORWARDER_GRACE, FORWARDER_HEAD_PATIENCE, FORWARDER_IDLE,
@@ -132,6 +133,17 @@ impl Board {
         self.changed.notify_all();
     }
 
+    /// Changes how the server is reached. Nobody who waits for another token goes on by it.
+    pub(super) fn readjust(&self, access: &Access) {
+        let mut state = self.lock();
+        if let Some(loan) = &mut state.loan {
+            loan.lent = Arc::new(Authorised {
+                access: access.clone(),
+                ..Authorised::clone(&loan.lent)
+            });
+        }
+    }
+
     /// No other token will come soon.
     pub(super) fn give_up(&self) {
         let mut state = self.lock();
@@ -239,10 +251,9 @@ impl Drop for Place {
 mod tests {
     use std::os::unix::net::UnixStream;
 
-    use super::{Board, Patience};
+    use super::{Access, Board, Patience};
     use crate::config::Network;
     use crate::daemon::clock::Effective;
-    use crate::daemon::mender::call::Access;
     use crate::daemon::mender::gathering::Authorised;
     use crate::daemon::tls::TlsAccess;
     use crate::wire::mender::server::ServerUrl;

@@ -34,6 +34,7 @@ use tracing::warn;
 
 pub use self::board::Patience;
 use self::board::{Board, Place};
+use super::call::Access;
 use super::gathering::Authorised;
 use crate::limits::FORWARDER_CONNECTIONS_MAX;
 
@@ -100,6 +101,11 @@ impl Forwarder {
     /// programs get 401 without a body, upon which they ask the bus for a token.
     pub fn lend(&self, lent: Option<Authorised>) {
         self.board.lend(lent);
+    }
+
+    /// Has requests from now on reach the server in another way, with the token that is lent.
+    pub fn readjust(&self, access: &Access) {
+        self.board.readjust(access);
     }
 
     /// No other token will come soon, so nobody needs to wait for it: an attempt has failed.

@@ -154,7 +154,7 @@ impl File<'_> {
         let Value::Object(members) = self.plain(OWN, Tree::Object(members))? else {
             return Ok(());
         };
-        self.files.own.extend(members);
+        lay_over(&mut self.files.own, members);
         Ok(())
     }
 
@@ -181,5 +181,44 @@ impl File<'_> {
             key: Some(key.to_owned()),
             fault,
         }
+    }
+}
+
+/// Setting by setting: `{ "tls": { .. } }` of the second file leaves the other settings of `tls`.
+fn lay_over(under: &mut Map<String, Value>, over: Map<String, Value>) {
+    for (name, value) in over {
+        match value {
+            Value::Object(members) => {
+                let place = under.entry(name).or_insert(Value::Null);
+                if let Value::Object(below) = place {
+                    lay_over(below, members);
+                } else {
+                    *place = Value::Object(members);
+                }
+            }
+            value => {
+                under.insert(name, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Files;
+    use serde_json::json;
+
+    #[test]
+    fn a_pin_of_the_fallback_outlasts_another_setting_of_its_group() {
+        let mut files = Files::default();
+        let fallback = r#"{"MtlsAgent":{"tls":{"server_pin":["a"]},"log":{"level":"info"}}}"#;
+        let main = r#"{"MtlsAgent":{"tls":{"version_max":"1.2"},"log":{"level":"warn"}}}"#;
+        files.add("fallback", fallback).unwrap();
+        files.add("main", main).unwrap();
+        let together = json!({
+            "log": { "level": "warn" },
+            "tls": { "server_pin": ["a"], "version_max": "1.2" },
+        });
+        assert_eq!(serde_json::Value::Object(files.own), together);
     }
 }
