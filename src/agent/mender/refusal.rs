@@ -90,9 +90,15 @@ pub fn refusal(answer: &HttpAnswer<'_>) -> Failure {
 }
 
 /// The failure that tells most of what must be done, out of those of a pass: a server's own word
-/// before a handshake that failed, and that before a network. The first of equals.
+/// before a handshake that failed, and that before a network. The first of equals. While a token
+/// is in use only the server that gave it can say that it is no good any more: its failure,
+/// marked by `true`, is the one that counts.
 #[must_use]
-pub fn most_telling(failures: Vec<Failure>) -> Option<Failure> {
+pub fn most_telling(failures: Vec<(bool, Failure)>) -> Option<Failure> {
+    let of_giver = failures.iter().find(|(is_giver, _)| *is_giver);
+    if let Some((_, failure)) = of_giver {
+        return Some(failure.clone());
+    }
     let rank = |class: Class| match class {
         Class::Pending | Class::NotAuthorised | Class::ClientCertRefused => 0,
         Class::Configuration | Class::ClockSuspect | Class::ServerUntrusted => 1,
@@ -100,9 +106,8 @@ pub fn most_telling(failures: Vec<Failure>) -> Option<Failure> {
         Class::Network => 4,
         _ => 3,
     };
-    failures
-        .into_iter()
-        .min_by_key(|failure| rank(failure.class))
+    let failures = failures.into_iter().map(|(_, failure)| failure);
+    failures.min_by_key(|failure| rank(failure.class))
 }
 
 impl HttpAnswer<'_> {
@@ -261,9 +266,13 @@ mod tests {
             Class::Pending,
             Class::NotAuthorised,
         ];
-        let told = most_telling(pass.map(failure).to_vec()).unwrap();
+        let mut failures = pass.map(|class| (false, failure(class))).to_vec();
+        let told = most_telling(failures.clone()).unwrap();
         assert_eq!(told.class, Class::Pending);
         assert_eq!(most_telling(Vec::new()), None);
+        failures[0].0 = true;
+        let told = most_telling(failures).unwrap();
+        assert_eq!(told.class, Class::Network, "its giver is only away");
     }
 
     #[test]

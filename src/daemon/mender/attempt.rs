@@ -37,6 +37,8 @@ pub struct Attempt {
     pub servers: Vec<ServerUrl>,
     /// The server to begin with.
     pub first: usize,
+    /// The server that gave the token in use, if there is one.
+    pub giver: Option<ServerUrl>,
     /// Sent in the body, if there is one.
     pub tenant_token: Option<Secret>,
     /// Sent in the body, if it is configured.
@@ -113,7 +115,7 @@ impl Attempt {
                 Err(error) => {
                     debug!("no token: {}", error.failure);
                     is_silent_close |= error.is_silent_close;
-                    failures.push(error.failure);
+                    failures.push((self.giver.as_ref() == Some(server), error.failure));
                 }
             }
         }

@@ -24,6 +24,7 @@ impl Service {
             access: self.access(standing),
             servers: servers.clone(),
             first: first.unwrap_or_default(),
+            giver: self.current.as_ref().map(|current| current.server.clone()),
             tenant_token: self.config.conf.tenant_token.clone(),
             tier: self.config.conf.tier,
             identity_script: self.config.identity_script.clone(),

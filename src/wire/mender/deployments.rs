@@ -84,7 +84,8 @@ impl Deployment {
             .and_then(|artifact| artifact.get("artifact_name"))
             .and_then(Value::as_str)
             .map(|name| printable(name, 200))
-            .filter(|name| !name.is_empty());
+            // It becomes a program's argument, and must not become an option.
+            .filter(|name| !name.is_empty() && !name.starts_with('-'));
         Ok(Self {
             id: id.ok_or(AnswerError::Id)?.to_owned(),
             artifact_name: name.ok_or(AnswerError::NoArtifact)?,
@@ -174,6 +175,10 @@ mod tests {
                 AnswerError::Id,
             ),
             (r#"{"id":"a"}"#, AnswerError::NoArtifact),
+            (
+                r#"{"id":"a","artifact":{"artifact_name":"--force"}}"#,
+                AnswerError::NoArtifact,
+            ),
             (
                 r#"{"id":"a","artifact":{"artifact_name":5}}"#,
                 AnswerError::NoArtifact,
