@@ -33,11 +33,22 @@ impl Keeper {
             if line.is_blocked() {
                 return Ok(());
             }
-            let Some(frame) = lock(&self.shared).uplinks.pop_front() else {
+            let taken = {
+                let mut shared = lock(&self.shared);
+                let taken = shared.uplinks.pop_front();
+                if taken.is_some() {
+                    // At no moment is it neither waiting nor unread.
+                    shared.frames_unread = line.unread().saturating_add(1);
+                }
+                taken
+            };
+            let Some(frame) = taken else {
                 return line.ask_whether_read();
             };
             if let Err(failure) = line.send_uplink(&frame) {
-                lock(&self.shared).uplinks.push_front(frame);
+                let mut shared = lock(&self.shared);
+                shared.uplinks.push_front(frame);
+                shared.frames_unread = line.unread();
                 return Err(failure);
             }
             let mut shared = lock(&self.shared);
