@@ -15,7 +15,7 @@ pub enum LinkEvent {
         /// What CURRENT names.
         set: Option<SetId>,
     },
-    /// The moment of [`Link::deadline`] has come. Too early is harmless.
+    /// The moment of [`super::Link::deadline`] has come. Too early is harmless.
     DeadlinePassed,
     /// An interface or a route came up.
     NetworkChanged,
