@@ -112,10 +112,6 @@ pub const RELAY_CHATTER_MAX: usize = 16;
 /// Octets of one `Sec-WebSocket-*` line that is passed on to the LNS.
 pub const RELAY_LINE_OCTETS_MAX: usize = 256;
 
-/// How long what was sent to the LNS may stay without acknowledgement, milliseconds: as long
-/// as a silent way takes to be noticed.
-pub const RELAY_UNACKNOWLEDGED_MS_MAX: u32 = 120_000;
-
 /// How long no client is taken when descriptors have run out.
 pub const RELAY_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 

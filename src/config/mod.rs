@@ -300,6 +300,7 @@ impl<'a> Values<'a> {
                 listen: Listen::parse(&self.text("relay.listen"))?,
                 gateways: self.gateways()?,
                 users: self.texts("relay.users"),
+                silent_s_max: u32::try_from(self.number("relay.silent_s_max")).unwrap_or(u32::MAX),
             },
             _ => Mode::None,
         })

@@ -27,6 +27,8 @@ pub enum Mode {
         gateways: Vec<Eui64>,
         /// Users let in on a Unix socket besides root and our own.
         users: Vec<String>,
+        /// Seconds after which a connection without any sign of life is given up.
+        silent_s_max: u32,
     },
 }
 

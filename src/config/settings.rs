@@ -197,6 +197,12 @@ pub const SETTINGS: &[Setting] = &[
         "Mode relay on a Unix socket: users let in besides root and our own.",
     ),
     usual(
+        "relay.silent_s_max",
+        Kind::Number(8, 3600),
+        "120",
+        "Mode relay: seconds after which an LNS connection without any sign of life is given up; TCP asks from half of them on.",
+    ),
+    usual(
         "mender.conf",
         Kind::Path,
         "\"/etc/mender/mender.conf\"",

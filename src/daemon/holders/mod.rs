@@ -7,7 +7,7 @@ pub mod station;
 use core::time::Duration;
 use std::os::unix::net::UnixStream;
 
-use self::relay::Relay;
+use self::relay::{Relay, Silence};
 use self::session::{Pace, SessionHolder};
 use self::station::{Pace as StationPace, Setup, Station};
 use super::compose;
@@ -26,7 +26,12 @@ pub fn make(config: &Config, wake: UnixStream) -> Result<Option<Box<dyn Holder>>
             listen,
             gateways,
             users,
-        } => Ok(Some(Box::new(Relay::start(listen, gateways, users, wake)?))),
+            silent_s_max,
+        } => {
+            let silence = Silence::of(*silent_s_max);
+            let relay = Relay::start(listen, (gateways, users), silence, wake)?;
+            Ok(Some(Box::new(relay)))
+        }
         Mode::Station { .. } => {
             let setup = Setup::of(&config.lns).ok_or("lns.mode is not station")?;
             let station = Station::start(setup, StationPace::default(), wake)

@@ -26,6 +26,7 @@ pub(super) fn lines(status: &Value) -> Lines {
     if status["lns"].is_object() {
         lines.extend(link(part(status, "/lns/link")));
         lines.push(("holder", holder(part(status, "/lns/holder"))));
+        lines.extend(lost(part(status, "/lns/holder/lost")));
     }
     lines.push(("next", next(status)));
     lines
@@ -107,6 +108,13 @@ fn holder(holder: &Value) -> String {
         }
     }
     line
+}
+
+/// The last connection that the relay has lost.
+fn lost(of: &Value) -> Option<(&'static str, String)> {
+    let ago = span(of["s_ago"].as_u64()?);
+    let line = format!("lost {}, last {ago} ago: {}", of["count"], text(of, "why"));
+    Some(("", line))
 }
 
 /// The first thing that is due, of the cycle and of the link.

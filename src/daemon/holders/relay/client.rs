@@ -35,6 +35,8 @@ pub(super) struct Client {
     pub(super) deadline: Option<Duration>,
     /// The attempt of the link whose set it uses.
     pub(super) set: Option<ExchangeId>,
+    /// Host and gateway of its LNS connection.
+    pub(super) peer: Option<String>,
 }
 
 /// How far a client has come.

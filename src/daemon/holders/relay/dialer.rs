@@ -9,15 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{
-    KeepAlive, TcpKeepCount, TcpKeepIdle, TcpKeepInterval, TcpUserTimeout,
-};
 use tungstenite::http::{HeaderName, HeaderValue, Response};
 
 use super::head::{Opening, refusal};
 use super::remote::Remote;
 use super::serve::{Attempt, Note, Notes};
+use super::silence::Silence;
 use crate::agent::ExchangeId;
 use crate::agent::evidence::Stage;
 use crate::agent::failure::{Class, Failure};
@@ -26,12 +23,9 @@ use crate::daemon::discovery::Proof;
 use crate::daemon::session::{Seen, Session, SessionError};
 use crate::limits::{
     ERROR_BODY_OCTETS_MAX, HEADER_OCTETS_MAX, RELAY_CLIENTS_MAX, RELAY_DIALER_IDLE,
-    RELAY_DIALERS_MAX, RELAY_UNACKNOWLEDGED_MS_MAX,
+    RELAY_DIALERS_MAX,
 };
 use crate::wire::uri::ServerUri;
-
-/// Dead ways are noticed as station does it: after a minute, then four times every 15 s.
-const KEEPALIVE_S: (u32, u32, u32) = (60, 15, 4);
 
 /// How long the rest of a refusal's body is waited for.
 const REST_PATIENCE: Duration = Duration::from_secs(2);
@@ -93,6 +87,7 @@ struct Shared {
     state: Mutex<State>,
     has_work: Condvar,
     notes: Notes,
+    silence: Silence,
 }
 
 #[derive(Debug, Default)]
@@ -103,11 +98,12 @@ struct State {
 }
 
 impl Dialers {
-    pub(super) fn new(notes: Notes) -> Self {
+    pub(super) fn new(notes: Notes, silence: Silence) -> Self {
         let shared = Shared {
             state: Mutex::default(),
             has_work: Condvar::new(),
             notes,
+            silence,
         };
         Self {
             shared: Arc::new(shared),
@@ -152,7 +148,7 @@ impl Shared {
 
     fn work(&self) {
         while let Some(task) = self.next() {
-            if let Some(note) = task.run() {
+            if let Some(note) = task.run(self.silence) {
                 self.notes.send(note);
             }
         }
@@ -180,7 +176,7 @@ impl Shared {
 }
 
 impl Task {
-    fn run(self) -> Option<Note> {
+    fn run(self, silence: Silence) -> Option<Note> {
         match self {
             Self::Prove { id, access } => Some(Note::Proved {
                 id,
@@ -197,7 +193,7 @@ impl Task {
                 uri,
                 opening,
             } => attempt.is_wanted().then(|| Note::Answered {
-                result: connect(&access, &uri, &opening)
+                result: connect(&access, &uri, &opening, silence)
                     .map(|answer| answer.withheld(&access))
                     .map_err(|failure| access.withheld(failure)),
                 attempt,
@@ -207,7 +203,12 @@ impl Task {
 }
 
 /// Connects, asks for the upgrade and reads the answer's head.
-fn connect(access: &Proof, uri: &ServerUri, opening: &Opening) -> Result<Answer, Failure> {
+fn connect(
+    access: &Proof,
+    uri: &ServerUri,
+    opening: &Opening,
+    silence: Silence,
+) -> Result<Answer, Failure> {
     let network = access.network;
     let total = Cutoff::after(Duration::from_secs(network.total_s));
     let by = Cutoff::after(Duration::from_secs(network.connect_s)).or_earlier(total);
@@ -231,7 +232,7 @@ fn connect(access: &Proof, uri: &ServerUri, opening: &Opening) -> Result<Answer,
         Failure::new(Class::Protocol, "websocket", text)
     })?;
     if status == 101 {
-        let remote = opened(session).map_err(|error| broken(&error))?;
+        let remote = opened(session, silence).map_err(|error| broken(&error))?;
         return Ok(Answer::Open { remote, octets });
     }
     session.set_cutoff(Cutoff::after(REST_PATIENCE).or_earlier(total));
@@ -240,15 +241,9 @@ fn connect(access: &Proof, uri: &ServerUri, opening: &Opening) -> Result<Answer,
     Ok(Answer::Refused { octets, failure })
 }
 
-fn opened(session: Session) -> io::Result<Remote> {
+fn opened(session: Session, silence: Silence) -> io::Result<Remote> {
     let (socket, tls) = session.into_parts();
-    let (idle, interval, count) = KEEPALIVE_S;
-    setsockopt(&socket, KeepAlive, &true)?;
-    setsockopt(&socket, TcpKeepIdle, &idle)?;
-    setsockopt(&socket, TcpKeepInterval, &interval)?;
-    setsockopt(&socket, TcpKeepCount, &count)?;
-    // What is on its way hides the silence from keepalive.
-    setsockopt(&socket, TcpUserTimeout, &RELAY_UNACKNOWLEDGED_MS_MAX)?;
+    silence.watch(&socket)?;
     Remote::new(socket, tls)
 }
 

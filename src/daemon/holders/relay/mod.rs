@@ -18,6 +18,7 @@ pub(in crate::daemon) mod pipe;
 pub(in crate::daemon) mod remote;
 mod routes;
 mod serve;
+mod silence;
 
 use core::time::Duration;
 use std::io::Write;
@@ -32,6 +33,7 @@ use serde_json::{Value, json};
 
 use self::local::Door;
 use self::serve::{Note, Notes, Server};
+pub(super) use self::silence::Silence;
 use crate::agent::ExchangeId;
 use crate::config::Listen;
 use crate::daemon::clock;
@@ -58,13 +60,16 @@ struct Board {
 }
 
 /// Counts for `status`.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Figures {
     connections: usize,
     old: usize,
     octets_up: u64,
     octets_down: u64,
     turned_away: u64,
+    /// LNS connections that broke under a client; when and why the last one did.
+    lost: u64,
+    loss: Option<(Duration, String)>,
     up_since: Option<Duration>,
 }
 
@@ -72,8 +77,8 @@ impl Relay {
     /// Listens, and answers 503 until the first set is proved.
     pub(super) fn start(
         listen: &Listen,
-        gateways: &[Eui64],
-        users: &[String],
+        (gateways, users): (&[Eui64], &[String]),
+        silence: Silence,
         wake: UnixStream,
     ) -> Result<Self, String> {
         let door = Door::open(listen, users)?;
@@ -89,7 +94,7 @@ impl Relay {
             Listen::Unix(_) => listen.to_string(),
         };
         let (server, notes) =
-            Server::new(door, gateways.to_vec(), Arc::clone(&board)).map_err(failed)?;
+            Server::new(door, gateways.to_vec(), silence, Arc::clone(&board)).map_err(failed)?;
         thread::Builder::new()
             .name("relay".to_owned())
             .stack_size(256 * 1024)
@@ -121,10 +126,12 @@ impl Holder for Relay {
     }
 
     fn status(&self) -> Value {
-        let figures = *lock(&self.board.figures);
-        let since = figures
-            .up_since
-            .map(|since| clock::since_boot().saturating_sub(since).as_secs());
+        let figures = lock(&self.board.figures).clone();
+        let now = clock::since_boot();
+        let ago_s = |at: Duration| now.saturating_sub(at).as_secs();
+        let loss = figures
+            .loss
+            .map(|(at, why)| json!({ "count": figures.lost, "why": why, "s_ago": ago_s(at) }));
         json!({
             "mode": "relay",
             "listen": self.listen,
@@ -133,7 +140,8 @@ impl Holder for Relay {
             "turned_away": figures.turned_away,
             "bytes_up": figures.octets_up,
             "bytes_down": figures.octets_down,
-            "since_s": since,
+            "since_s": figures.up_since.map(ago_s),
+            "lost": loss,
         })
     }
 }

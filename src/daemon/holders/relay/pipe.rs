@@ -40,6 +40,8 @@ pub(in crate::daemon) struct Pipe {
     is_local_gone: bool,
     is_hungry: bool,
     quiet_since: Duration,
+    /// What took the LNS from a client that was still here, until it is told.
+    loss: Option<ErrorKind>,
 }
 
 /// The ways in which there may be something to pass.
@@ -111,6 +113,7 @@ impl Pipe {
             // rustls may hold what came with the head.
             is_hungry: true,
             quiet_since: Duration::ZERO,
+            loss: None,
         })
     }
 
@@ -134,9 +137,7 @@ impl Pipe {
             0
         };
         // An answer of rustls itself, such as a key update.
-        if !self.is_remote_deaf && self.remote.send().is_err() {
-            self.is_remote_deaf = true;
-        }
+        self.send();
         if up > 0 || down > 0 || self.waiting.len() < kept || !self.is_half_open() {
             self.quiet_since = now;
         }
@@ -146,6 +147,11 @@ impl Pipe {
     /// Whether nothing is left to be done.
     pub(in crate::daemon) const fn is_over(&self) -> bool {
         self.has_remote_ended && self.has_local_ended && (self.is_local_told || self.is_local_gone)
+    }
+
+    /// How the connection to the LNS broke under its client; told once.
+    pub(in crate::daemon) const fn take_loss(&mut self) -> Option<ErrorKind> {
+        self.loss.take()
     }
 
     /// Whether it wants another turn without waiting.
@@ -213,9 +219,7 @@ impl Pipe {
     fn pass_up(&mut self, scratch: &mut Scratch) -> u64 {
         let mut passed: u64 = 0;
         for _ in 0..TURN_CHUNKS {
-            if !self.is_remote_deaf && self.remote.send().is_err() {
-                self.is_remote_deaf = true;
-            }
+            self.send();
             if !self.is_remote_deaf && self.remote.has_waiting() {
                 return passed;
             }
@@ -242,9 +246,7 @@ impl Pipe {
             self.has_local_ended = seen == Seen::End;
             if seen == Seen::All {
                 // The next poll tells of more; asking now would mostly be in vain.
-                if !self.is_remote_deaf && self.remote.send().is_err() {
-                    self.is_remote_deaf = true;
-                }
+                self.send();
                 return passed;
             }
         }
@@ -285,9 +287,9 @@ impl Pipe {
                 Ok(Seen::Full) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return passed,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
+                Err(error) => {
                     self.has_remote_ended = true;
-                    self.is_remote_deaf = true;
+                    self.lose(&error);
                 }
             }
         }
@@ -299,9 +301,22 @@ impl Pipe {
         if !self.is_remote_told {
             self.is_remote_told = true;
             self.remote.finish();
-            if self.remote.send().is_err() {
-                self.is_remote_deaf = true;
-            }
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        if !self.is_remote_deaf {
+            let sent = self.remote.send();
+            sent.unwrap_or_else(|error| self.lose(&error));
+        }
+    }
+
+    /// The kernel says only once why; whoever asks next sees just the end.
+    fn lose(&mut self, error: &io::Error) {
+        self.is_remote_deaf = true;
+        if !self.has_local_ended {
+            self.loss = self.loss.or(Some(error.kind()));
         }
     }
 }

@@ -23,6 +23,7 @@ use super::local::{Door, Local};
 use super::pipe::Ways;
 use super::remote::Scratch;
 use super::routes::Routes;
+use super::silence::Silence;
 use crate::agent::ExchangeId;
 use crate::agent::failure::Failure;
 use crate::daemon::clock;
@@ -69,6 +70,8 @@ pub(super) struct Attempt {
     /// Whether it goes to a server that the certificate's own gateway needs as well.
     is_shared: bool,
     pub(super) wanted: Arc<AtomicBool>,
+    /// Host and gateway of a traffic connection.
+    peer: Option<String>,
 }
 
 /// The way to the relay's thread.
@@ -113,6 +116,9 @@ pub(super) struct Server {
     room: usize,
     /// It has been said that there are too many clients.
     is_crowded: bool,
+    silence: Silence,
+    /// When it was last logged that an LNS connection is lost.
+    loss_told_at: Option<Duration>,
     scratch: Scratch,
 }
 
@@ -120,6 +126,7 @@ impl Server {
     pub(super) fn new(
         door: Door,
         gateways: Vec<Eui64>,
+        silence: Silence,
         board: Arc<Board>,
     ) -> io::Result<(Self, Notes)> {
         let (wake, wake_out) = UnixStream::pair()?;
@@ -134,7 +141,7 @@ impl Server {
             door,
             notes: receiver,
             wake,
-            dialers: Dialers::new(notes.clone()),
+            dialers: Dialers::new(notes.clone(), silence),
             board,
             gateways,
             routes: Routes::default(),
@@ -145,6 +152,8 @@ impl Server {
             accept_at: None,
             room: room(),
             is_crowded: false,
+            silence,
+            loss_told_at: None,
             scratch: Scratch::new(),
         };
         Ok((server, notes))
@@ -194,6 +203,7 @@ impl Server {
                         phase: Phase::Head { local, octets },
                         deadline: Some(now.saturating_add(RELAY_PATIENCE)),
                         set: None,
+                        peer: None,
                     };
                     self.clients.insert(self.next, client);
                     self.next = self.next.wrapping_add(1);
@@ -254,6 +264,9 @@ impl Server {
                     figures.octets_up = figures.octets_up.saturating_add(moved.up);
                     figures.octets_down = figures.octets_down.saturating_add(moved.down);
                 });
+                if let Some(kind) = pipe.take_loss() {
+                    self.tell_loss(client.peer.as_deref(), kind, now);
+                }
                 if pipe.is_over() {
                     Phase::Over
                 } else {
@@ -305,6 +318,7 @@ impl Server {
                 is_own: router == up.access.router,
                 is_shared: self.routes.is_shared(up.access.router, uri),
                 wanted: Arc::clone(&mark),
+                peer: Some(format!("{} for gateway {router}", uri.authority())),
             },
             access: up.access,
             uri: uri.clone(),
@@ -339,6 +353,7 @@ impl Server {
                 is_own: router == up.access.router,
                 is_shared: true,
                 wanted: Arc::clone(&mark),
+                peer: None,
             },
             access: Proof {
                 router,

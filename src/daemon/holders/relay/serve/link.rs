@@ -4,6 +4,9 @@
 //! old set live on until one of their sides ends them.
 
 use core::time::Duration;
+use std::io::ErrorKind;
+
+use tracing::warn;
 
 use super::{Attempt, InUse, Note, Server};
 use crate::agent::ExchangeId;
@@ -157,6 +160,7 @@ impl Server {
             return;
         };
         let mut lost = None;
+        client.peer.clone_from(&attempt.peer);
         client.phase = match (client.phase, result) {
             (Phase::Waiting(early, _), Ok(Answer::Open { remote, octets })) => {
                 Pipe::new(early.local, remote, &early.octets, octets)
@@ -211,6 +215,22 @@ impl Server {
             client.phase = client.phase.turned_away();
             self.put_back(key, client, now);
         }
+    }
+
+    /// Shows a client's lost connection; where a whole LNS falls silent, one line is enough.
+    pub(super) fn tell_loss(&mut self, peer: Option<&str>, kind: ErrorKind, now: Duration) {
+        let why = self.silence.loss(peer.unwrap_or("the LNS"), kind);
+        let told_until = self
+            .loss_told_at
+            .map(|at| at.saturating_add(self.silence.limit()));
+        if told_until.is_none_or(|until| until <= now) {
+            self.loss_told_at = Some(now);
+            warn!("a relayed connection is lost: {why}");
+        }
+        self.board.change(|figures| {
+            figures.lost = figures.lost.saturating_add(1);
+            figures.loss = Some((now, why));
+        });
     }
 
     /// Ends the longest-lived connections with old sets if there are too many.
