@@ -12,11 +12,12 @@
 //! | [`proxy`] | nothing: it starts real proxies |
 //! | [`device`] | a gateway with the agent on it, and systemd |
 //! | [`relay`] | a gateway whose agent relays, and local clients |
+//! | [`vanish`] | a far network whose packets vanish |
 //! | [`station`] | Basic Station, for whoever starts and watches it |
 //! | [`openssl`] | the operator's own hands |
 //!
 //! The doubles share no code with the agent: a mistake in one cannot hide a mistake in the other.
-//! All of them listen on loopback, use one thread a connection and end when dropped.
+//! All of them listen on loopback (but for those in a far network), use one thread a connection and end when dropped.
 #![expect(
     clippy::disallowed_methods,
     clippy::expect_used,
@@ -40,3 +41,4 @@ pub mod relay;
 pub mod server;
 pub mod station;
 pub mod tls;
+pub mod vanish;

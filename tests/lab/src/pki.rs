@@ -16,6 +16,8 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
+use crate::vanish;
+
 /// A certificate file (leaf first, then its intermediates) and its key file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
@@ -211,6 +213,7 @@ impl Authority {
             "localhost".to_owned(),
             "127.0.0.1".to_owned(),
             "::1".to_owned(),
+            vanish::FAR.to_owned(),
         ];
         let mut params = CertificateParams::new(names).expect("these names are well formed");
         params

@@ -79,7 +79,18 @@ impl Listener {
     where
         H: Fn(Socket) + Send + Sync + 'static,
     {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        Self::start_at((Ipv4Addr::LOCALHOST, port).into(), handler)
+    }
+
+    /// The same on an address of choice.
+    ///
+    /// # Errors
+    /// The address is taken or not ours, or no thread can be started.
+    pub fn start_at<H>(address: SocketAddr, handler: H) -> io::Result<Self>
+    where
+        H: Fn(Socket) + Send + Sync + 'static,
+    {
+        let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let sockets = Arc::new(Mutex::new(Vec::new()));

@@ -8,7 +8,7 @@ mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -94,6 +94,8 @@ pub struct Manner {
 /// What a double starts with.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
+    /// Where it listens, and what it calls itself; `None` is 127.0.0.1, called `localhost`.
+    pub host: Option<IpAddr>,
     /// Port; 0 lets the system choose.
     pub port: u16,
     /// Certificate and key; without them it speaks plain `ws`.
@@ -188,7 +190,7 @@ impl Shared {
 }
 
 impl LnsDouble {
-    /// Starts to listen on 127.0.0.1.
+    /// Starts to listen.
     ///
     /// # Errors
     /// The port is taken.
@@ -209,8 +211,10 @@ impl LnsDouble {
             state,
         });
         let served = Arc::clone(&shared);
-        let listener =
-            Listener::start(config.port, move |socket| session::serve(&socket, &served))?;
+        let host = config.host.unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let listener = Listener::start_at((host, config.port).into(), move |socket| {
+            session::serve(&socket, &served);
+        })?;
         Ok(Self { listener, shared })
     }
 
@@ -223,9 +227,11 @@ impl LnsDouble {
     /// `wss://localhost:port`, or `ws://` without TLS.
     #[must_use]
     pub fn uri(&self) -> String {
+        let host = self.shared.config.host.map(|host| host.to_string());
         format!(
-            "{}://localhost:{}",
+            "{}://{}:{}",
             self.shared.scheme(),
+            host.as_deref().unwrap_or("localhost"),
             self.address().port()
         )
     }
