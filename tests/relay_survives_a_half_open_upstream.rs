@@ -114,7 +114,7 @@ fn idle_and_busy_connections_that_vanish_end_in_time_and_others_go_on() {
     let status = service.status();
     let lost = &status["lns"]["holder"]["lost"];
     let why = format!(
-        "{} for gateway {EUI} gave no sign of life for {SILENT_S_MAX} s",
+        "{} for gateway {EUI} gave no sign of life, or took nothing, for {SILENT_S_MAX} s",
         stand.host()
     );
     assert_eq!((&lost["count"], &lost["why"]), (&json!(2), &json!(why)));

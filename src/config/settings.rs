@@ -200,7 +200,7 @@ pub const SETTINGS: &[Setting] = &[
         "relay.silent_s_max",
         Kind::Number(8, 3600),
         "120",
-        "Mode relay: seconds after which an LNS connection without any sign of life is given up; TCP asks from half of them on.",
+        "Mode relay: seconds after which an LNS connection that gives no sign of life, or takes nothing of what waits, is given up; TCP asks from half of them on.",
     ),
     usual(
         "mender.conf",

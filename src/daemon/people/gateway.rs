@@ -151,7 +151,8 @@ mod tests {
                 "link": { "state": "waiting", "state_s": 70, "set": null, "failures": 2,
                     "last_good_s_ago": 7260, "next": { "reason": "retry", "in_s": 30 },
                     "why": { "class": "network", "message": "lns:443 is gone", "hint": null } },
-                "holder": { "mode": "session", "frames": 4 },
+                "holder": { "mode": "relay", "connections": 4,
+                    "lost": { "count": 2, "s_ago": 600, "why": "lns:443 fell silent" } },
             },
             "cycle": { "phase": "waiting", "phase_s": 600, "current": 7, "proven": 6,
                 "on_trial": true, "attempts_since_success": 0, "last_success_s_ago": 600,
@@ -169,7 +170,8 @@ set        7 (token), on trial, set 6 is proven; LNS wss://lns:443
 link       waiting for 70 s, last good 2 h 1 min ago, attempts since: 2
            network: lns:443 is gone
            next: retry in 30 s
-holder     session, frames 4
+holder     relay, connections 4
+           lost 2, last 10 min ago: lns:443 fell silent
 next       cycle: refresh by link in 20 s
 ";
         assert_eq!(screen(&status), expected);
@@ -190,7 +192,8 @@ next       cycle: refresh by link in 20 s
             "lns": {
                 "link": { "state": "waiting", "state_s": 70, "failures": 2,
                     "last_good_s_ago": 7260, "next": next, "why": failure },
-                "holder": { "mode": "session", "uri": long, "frames": 4, "pings": 100_000 },
+                "holder": { "mode": "session", "uri": long, "frames": 4, "pings": 100_000,
+                    "lost": { "count": 2, "s_ago": 65, "why": words } },
             },
             "cycle": { "phase": "waiting", "phase_s": 600, "current": 7, "proven": 6,
                 "on_trial": true, "attempts_since_success": 0, "last_success_s_ago": 600,

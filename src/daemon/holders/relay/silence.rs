@@ -43,9 +43,13 @@ impl Silence {
     /// What to tell people of a connection to `peer` that broke.
     pub(super) fn loss(self, peer: &str, kind: ErrorKind) -> String {
         match kind {
-            // A router that says why does not make the wait shorter.
+            // A router that says why does not make the wait shorter. An LNS that reads nothing
+            // ends by the same limit, although it acknowledges that it has no room.
             ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-                format!("{peer} gave no sign of life for {} s", self.limit_s)
+                format!(
+                    "{peer} gave no sign of life, or took nothing, for {} s",
+                    self.limit_s
+                )
             }
             kind => format!("{peer} broke the connection: {kind}"),
         }
@@ -75,7 +79,7 @@ mod tests {
     #[test]
     fn a_loss_names_the_host_and_why() {
         let silence = Silence::of(8);
-        let silent = "lns:443 gave no sign of life for 8 s";
+        let silent = "lns:443 gave no sign of life, or took nothing, for 8 s";
         assert_eq!(silence.loss("lns:443", ErrorKind::TimedOut), silent);
         assert_eq!(silence.loss("lns:443", ErrorKind::HostUnreachable), silent);
         let reset = silence.loss("lns:443", ErrorKind::ConnectionReset);
