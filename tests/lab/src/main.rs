@@ -8,6 +8,7 @@
 
 mod args;
 mod demo;
+mod site;
 mod stand;
 
 use std::process::ExitCode;
@@ -60,6 +61,12 @@ usage: mtls-lab COMMAND [OPTIONS]
              --rs256          tokens signed by RSA
              --new-keys       accepts a known device that comes with a new key
              --accept         accepts whatever is pending, as a person would
+  site     CUPS and two LNS behind a real Envoy, for a device elsewhere. On standard input:
+           `offer N` (CUPS has set N: even ones lead to LNS a, odd ones to b), `proxy stop`,
+           `proxy start`
+             --out DIR        where to put certificates, configuration and log of Envoy
+             --address HOST   what the device calls this machine (127.0.0.1)
+             --eui EUI        the gateway, 16 hex digits (0123456789ABCDEF)
   station  Basic Station without a radio; keys only, no client certificate
              -h DIR -t DIR    home, and folder of station.pid
              --faster N       divides its waits
@@ -67,7 +74,7 @@ usage: mtls-lab COMMAND [OPTIONS]
              --hang           connects to nothing
              --flood N        writes so many lines at start
 
-cups, lns, front and mender print their address, then what happens, and run until standard input ends.
+cups, lns, front, mender and site print their address, then what happens, and run until standard input ends.
 ";
 
 fn main() -> ExitCode {
@@ -120,6 +127,7 @@ fn run(command: &str, words: &[String]) -> Result<bool, Failure> {
     match command {
         "demo" => demo::run(&known(&["agent", "keep", "service"], &[])?),
         "pki" => stand::pki(&known(&["out", "eui"], &[])?),
+        "site" => site::run(&known(&["out", "address", "eui"], &[])?),
         "cups" => {
             let values = [
                 "port",

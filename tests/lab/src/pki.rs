@@ -34,7 +34,7 @@ pub struct LnsIdentity {
     pub root: PathBuf,
     /// The same certificate in DER, as CUPS delivers it.
     pub root_der: Vec<u8>,
-    /// The server's certificate and key, for `localhost` and 127.0.0.1.
+    /// The server's certificate and key.
     pub server: Pair,
 }
 
@@ -69,6 +69,8 @@ pub struct Pki {
     /// The LNS and its root.
     pub lns: LnsIdentity,
     issuing: Authority,
+    /// What servers are called beside `localhost`.
+    names: Vec<String>,
 }
 
 impl Pki {
@@ -78,23 +80,33 @@ impl Pki {
     /// The directory cannot be written.
     #[must_use]
     pub fn make(dir: &Path, eui: &str) -> Self {
+        Self::make_for(dir, eui, &[])
+    }
+
+    /// The same, for servers that are also reached by these names and addresses.
+    ///
+    /// # Panics
+    /// The directory cannot be written, or a name is malformed.
+    #[must_use]
+    pub fn make_for(dir: &Path, eui: &str, names: &[String]) -> Self {
         fs::create_dir_all(dir).expect("the directory for the certificates can be made");
         let client_root = Authority::root("Fleet Root CA");
         let issuing = client_root.intermediate("Fleet Issuing CA");
         let server_root = Authority::root("Server Root CA");
         let server_issuing = server_root.intermediate("Server Issuing CA");
         let device = issuing.device(dir, "device", eui, Validity::Now);
-        let server = server_issuing.server(dir, "server");
+        let server = server_issuing.server(dir, "server", names);
         Self {
             client_root: write(dir, "client-root.pem", &client_root.pem, 0o644),
             client_issuing: write(dir, "client-issuing.pem", &issuing.pem, 0o644),
             server_root: write(dir, "server-root.pem", &server_root.pem, 0o644),
-            lns: lns_identity(dir, "lns", "LNS Root CA"),
+            lns: lns_identity(dir, "lns", "LNS Root CA", names),
             dir: dir.to_owned(),
             eui: eui.to_owned(),
             device,
             server,
             issuing,
+            names: names.to_owned(),
         }
     }
 
@@ -155,7 +167,7 @@ impl Pki {
     /// Another LNS root with a server certificate of its own.
     #[must_use]
     pub fn second_lns(&self) -> LnsIdentity {
-        lns_identity(&self.dir, "lns-second", "LNS Root CA 2")
+        lns_identity(&self.dir, "lns-second", "LNS Root CA 2", &self.names)
     }
 }
 
@@ -208,13 +220,9 @@ impl Authority {
         self.leaf(dir, file, params)
     }
 
-    fn server(&self, dir: &Path, file: &str) -> Pair {
-        let names = vec![
-            "localhost".to_owned(),
-            "127.0.0.1".to_owned(),
-            "::1".to_owned(),
-            vanish::FAR.to_owned(),
-        ];
+    fn server(&self, dir: &Path, file: &str, names: &[String]) -> Pair {
+        let local = ["localhost", "127.0.0.1", "::1", vanish::FAR].map(str::to_owned);
+        let names: Vec<String> = local.iter().chain(names).cloned().collect();
         let mut params = CertificateParams::new(names).expect("these names are well formed");
         params
             .distinguished_name
@@ -240,12 +248,12 @@ impl Authority {
     }
 }
 
-fn lns_identity(dir: &Path, file: &str, name: &str) -> LnsIdentity {
+fn lns_identity(dir: &Path, file: &str, name: &str, names: &[String]) -> LnsIdentity {
     let root = Authority::root(name);
     LnsIdentity {
         root: write(dir, &format!("{file}-root.pem"), &root.pem, 0o644),
         root_der: root.der.clone(),
-        server: root.server(dir, &format!("{file}-server")),
+        server: root.server(dir, &format!("{file}-server"), names),
     }
 }
 

@@ -203,7 +203,18 @@ impl CupsDouble {
     /// Everything that was asked so far, oldest first.
     #[must_use]
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        lock(&self.state).requests.clone()
+        self.requests_after(0)
+    }
+
+    /// The same without the first so many.
+    #[must_use]
+    pub fn requests_after(&self, count: usize) -> Vec<RecordedRequest> {
+        lock(&self.state)
+            .requests
+            .iter()
+            .skip(count)
+            .cloned()
+            .collect()
     }
 }
 

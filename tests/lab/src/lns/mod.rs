@@ -267,13 +267,35 @@ impl LnsDouble {
     /// Every discovery so far, oldest first.
     #[must_use]
     pub fn discoveries(&self) -> Vec<Discovery> {
-        lock(&self.shared.state).discoveries.clone()
+        self.discoveries_after(0)
+    }
+
+    /// The same without the first so many.
+    #[must_use]
+    pub fn discoveries_after(&self, count: usize) -> Vec<Discovery> {
+        lock(&self.shared.state)
+            .discoveries
+            .iter()
+            .skip(count)
+            .cloned()
+            .collect()
     }
 
     /// Every try to open the traffic socket so far, oldest first.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection> {
-        lock(&self.shared.state).connections.clone()
+        self.connections_after(0)
+    }
+
+    /// The same without the first so many.
+    #[must_use]
+    pub fn connections_after(&self, count: usize) -> Vec<Connection> {
+        lock(&self.shared.state)
+            .connections
+            .iter()
+            .skip(count)
+            .cloned()
+            .collect()
     }
 
     /// Every message but `version` that came on a traffic socket so far, oldest first.
