@@ -92,7 +92,7 @@ impl Operator {
         })
         .map_err(|error| Failure::work("cannot listen", &error))?;
         let lns = [Lns::start(pki.lns.clone())?, Lns::start(pki.second_lns())?];
-        let site = |name, port, server, client_authorities, upstream| Site {
+        let site = |name, port, server, client_authorities: Option<PathBuf>, upstream| Site {
             name,
             port,
             server,
@@ -145,7 +145,7 @@ impl Operator {
     fn obey(&mut self, line: &str) -> Result<(), Failure> {
         match line.split_whitespace().collect::<Vec<_>>()[..] {
             ["offer", number] => {
-                let number = number.parse();
+                let number = number.parse::<u32>();
                 self.offer(number.map_err(|_| Failure::Usage(line.to_owned()))?);
             }
             ["proxy", "stop"] => self.envoy = None,
