@@ -65,7 +65,7 @@ class Device:
             "identity__key": f"{HOME}/device.key",
             "trust_anchors": ["/etc/mtls-agent/cups-root.pem"],
             "cups__uri": self.lab.cups,
-            "cups__poll_s": 2,
+            "cups__poll_s": 1,
             "wait__boot_s_max": 0,
             "wait__retry_s_max": 1,
             "lns__mode": "session",
@@ -139,6 +139,8 @@ class Device:
                     file.write(text)
         for file in glob.glob(f"{self.folder}/*.log") + glob.glob(f"{self.folder}/lab/*.log"):
             shutil.copy(file, place)
+        if os.path.exists(self.data):
+            run("cp", "--sparse=always", self.data, place)
 
     def stop(self):
         if self.machine:

@@ -51,9 +51,11 @@ class Lab:
                 return event
 
     def forget(self):
-        """Drops what happened so far."""
+        """Drops what happened so far, and returns it."""
+        dropped = []
         while not self.events.empty():
-            self.events.get_nowait()
+            dropped.append(self.events.get_nowait()[1])
+        return dropped
 
     def tell(self, words):
         self.process.stdin.write(words + "\n")

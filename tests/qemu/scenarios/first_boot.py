@@ -25,7 +25,8 @@ def play(device):
 def installed(device):
     machine = device.machine
     status = device.until_status("the link is up", is_up, 60)
-    print(f"   status: {status['state']}, link {status['lns']['link']['state']}", flush=True)
+    cycle = status["cycle"]
+    print(f"   status: {cycle['last']['result']}, set {cycle['current']}, link up", flush=True)
     machine.run("systemctl is-active mtls-agent")
     machine.run("runuser -u mtls-agent -- mtls-agent check")
     kept = machine.run("runuser -u mtls-agent -- mtls-agent credentials")

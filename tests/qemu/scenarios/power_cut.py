@@ -9,8 +9,9 @@ ARCHITECTURES = ("arm64", "armhf")
 # CURRENT, GOOD, QUARANTINE, LOCK; both sets, two staged, one older, two damaged; one file or
 # folder in the making.
 ENTRIES_MAX = 12
-# One in five is cut before CUPS has answered.
-EARLY = 0.2
+# Of ten cuts: so many before CUPS has answered, so many around staging, proof and commit; the
+# others until a while after the link has come up again.
+EARLY, CLOSE = 2, 6
 
 
 class Tally:
@@ -19,14 +20,14 @@ class Tally:
     def __init__(self):
         self.where = {}
         self.blocks = []
-        # Seconds from the answer of CUPS to the link with the new set. Learned on the way.
-        self.rotation = 1.0
+        # Seconds from the answer of CUPS to its proof, and to the link with the new set.
+        self.proof, self.rotation = 0.2, 2.0
 
     def count(self, where):
         self.where[where] = self.where.get(where, 0) + 1
 
     def text(self):
-        order = ("before the answer", "nothing written", "while staging", "staged", "committed")
+        order = ("before the answer", "nothing written", "while staging", "staged", "committed", "good")
         return ", ".join(f"{self.where.get(name, 0)} {name}" for name in order)
 
 
@@ -36,12 +37,13 @@ def play(device):
     print(f"   seed {options.seed}, boot {options.boot}", flush=True)
     limit = 60 if options.boot == "quick" else 180
     tally = Tally()
-    begun = time.monotonic()
     # The first set, and one whole rotation to learn how long it takes.
     device.lab.offer(1)
     device.start(boot=options.boot)
     device.lab.linked(limit, device.machine, 1)
-    rotate(device, 2, limit, tally)
+    device.lab.offer(2)
+    learn(device, 2, limit, tally)
+    begun = time.monotonic()
     old = 2
     for number in range(1, options.cuts + 1):
         new = old + 1
@@ -59,51 +61,53 @@ def play(device):
     device.machine.cut()
 
 
-def rotate(device, number, limit, tally):
-    device.lab.offer(number)
-    answered(device, limit)
-    moment = device.lab.moment
-    device.lab.linked(limit, device.machine, number)
-    tally.rotation = device.lab.moment - moment
-    print(f"   a rotation takes {tally.rotation:.2f} s", flush=True)
-
-
 def answered(device, limit=30):
     device.lab.wait(lambda event: event == ["asked", "200", "set"], limit, "CUPS gave a set", device.machine)
+    return device.lab.moment
+
+
+def learn(device, number, limit, tally):
+    moment = answered(device, limit)
+    device.lab.wait(lambda event: event[0] == "proved" and event[2] == str(number), limit, "the proof", device.machine)
+    tally.proof = device.lab.moment - moment
+    device.lab.linked(limit, device.machine, number)
+    tally.rotation = device.lab.moment - moment
+    print(f"   proof after {tally.proof:.2f} s, link after {tally.rotation:.2f} s", flush=True)
 
 
 def cut(device, number, chance, tally):
     """Whether the power went before CUPS had answered."""
     device.lab.offer(number)
-    early = chance.random() < EARLY
-    if early:
-        time.sleep(chance.uniform(0, 2))
+    kind = chance.randrange(10)
+    if kind < EARLY:
+        time.sleep(chance.uniform(0, 1))
     else:
-        answered(device)
-        pause = chance.uniform(0, tally.rotation * 1.2) - (time.monotonic() - device.lab.moment)
-        time.sleep(max(0, pause))
+        longest = tally.proof * 2 if kind < EARLY + CLOSE else tally.rotation * 1.5
+        moment = answered(device) + chance.uniform(0, longest)
+        time.sleep(max(0, moment - time.monotonic()))
     device.machine.cut()
+    # The laboratory tells within a few milliseconds what it has done.
     time.sleep(0.05)
-    events = []
-    while not device.lab.events.empty():
-        events.append(device.lab.events.get_nowait()[1])
-    return early and ["asked", "200", "set"] not in events
+    return kind < EARLY and ["asked", "200", "set"] not in device.lab.forget()
 
 
 def come_back(device, sets, limit, tally, was_early):
     """Boots on the same disk; the set it came back with."""
     device.start(boot=device.options.boot)
     look = device.machine.line("store: ", limit)
-    current, entries = read(look)
+    current, kept, entries = read(look)
+    if kept not in sets:
+        raise Failed(f"lost: neither of {sets} is in use: {look}")
     if len(entries) > ENTRIES_MAX:
         raise Failed(f"leftovers: {look}")
+    # It may have asked for the new one before it opened the link.
     loaded = device.lab.linked(limit, device.machine)
-    if loaded not in sets:
-        raise Failed(f"lost: it came back with set {loaded}, not with one of {sets}; {look}")
+    if loaded not in (kept, sets[1]):
+        raise Failed(f"lost: it came back with set {loaded}, not with one of {sets}: {look}")
     if was_early:
         tally.count("before the answer")
-    elif loaded == sets[1]:
-        tally.count("committed")
+    elif kept == sets[1]:
+        tally.count("good" if f"GOOD={current}" in look.split() else "committed")
     elif any(name.endswith(".tmp") for name in entries):
         tally.count("while staging")
     elif any(name.startswith("gen-") and int(name[4:14]) > current for name in entries):
@@ -114,12 +118,12 @@ def come_back(device, sets, limit, tally, was_early):
 
 
 def read(look):
-    """`CURRENT=2 GOOD=1 entries: NAME...`"""
+    """`CURRENT=2 GOOD=1 SET-7 entries: NAME...`: generation, set, names."""
     words = look.split()
-    current = words[0].removeprefix("CURRENT=")
-    if not current.isdigit():
-        raise Failed(f"no CURRENT after the cut: {look}")
-    return int(current), words[words.index("entries:") + 1:]
+    at = words.index("entries:") if "entries:" in words else 0
+    if at != 3 or not words[0][8:].isdigit():
+        raise Failed(f"lost: no whole set after the cut: {look}")
+    return int(words[0][8:]), int(words[2].removeprefix("SET-")), words[at + 1:]
 
 
 def no_growth(blocks):
