@@ -44,6 +44,8 @@ class Machine:
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL"] + command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+        # Before the guest opens its end: a shell without anybody there would read its end of file.
+        self.shell = connect(f"{folder}/ctl", 20)
         if not options.get("link", True):
             self.link(False)
             self.ask("cont")
@@ -134,8 +136,6 @@ class Machine:
     # --- the shell -------------------------------------------------------------------------
 
     def send(self, command):
-        if self.shell is None:
-            self.shell = connect(f"{self.folder}/ctl", 10)
         self.mark += 1
         quoted = shlex.quote(command)
         self.shell.sendall(f"sh -c {quoted} </dev/null 2>&1; echo MARK-{self.mark}:$?\n".encode())
@@ -199,7 +199,7 @@ def connect(path, limit):
         except OSError:
             connection.close()
             if time.monotonic() > end:
-                raise
+                raise Failed(f"nobody listens at {path}; see qemu.log") from None
             time.sleep(0.02)
 
 
