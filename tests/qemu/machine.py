@@ -86,7 +86,7 @@ class Machine:
         self.process.wait()
         self.close()
 
-    def power_off(self, limit=60):
+    def power_off(self, limit=180):
         """Lets systemd end it."""
         self.send("systemctl poweroff")
         try:
@@ -140,7 +140,7 @@ class Machine:
         quoted = shlex.quote(command)
         self.shell.sendall(f"sh -c {quoted} </dev/null 2>&1; echo MARK-{self.mark}:$?\n".encode())
 
-    def run(self, command, limit=60, good=(0,)):
+    def run(self, command, limit=120, good=(0,)):
         """Runs a command in the guest; its output. Any other code than `good` is a failure."""
         self.send(command)
         end = time.monotonic() + limit

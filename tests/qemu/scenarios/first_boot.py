@@ -9,13 +9,13 @@ HOME = "/data/mtls-agent"
 def play(device):
     device.lab.offer(1)
     begun = device.start(boot="systemd").begun
-    device.lab.linked(180, device.machine, 1)
+    device.lab.linked(400, device.machine, 1)
     print(f"   linked {device.lab.moment - begun:.1f} s after power on", flush=True)
     installed(device)
     device.machine.power_off()
     device.start(boot="systemd")
     # The set of before, without asking first.
-    if device.lab.linked(180, device.machine) != 1:
+    if device.lab.linked(400, device.machine) != 1:
         raise Failed("it came back with another set")
     installed(device)
     device.machine.power_off()
@@ -24,7 +24,7 @@ def play(device):
 
 def installed(device):
     machine = device.machine
-    status = device.until_status("the link is up", is_up, 60)
+    status = device.until_status("the link is up", is_up, 120)
     cycle = status["cycle"]
     print(f"   status: {cycle['last']['result']}, set {cycle['current']}, link up", flush=True)
     machine.run("systemctl is-active mtls-agent")
