@@ -52,14 +52,15 @@ struct Operator {
     cups: CupsDouble,
     asked: usize,
     lns: [Lns; 2],
-    sites: Vec<Site>,
+    sites: [Site; 3],
     envoy: Option<Running>,
 }
 
 /// Starts everything, prints where it is, and obeys until standard input ends.
 pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
     let mut operator = Operator::start(args)?;
-    println!("ready https://{}:{}", operator.host, operator.sites[0].port);
+    let [cups, ..] = &operator.sites;
+    println!("ready https://{}:{}", operator.host, cups.port);
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -103,7 +104,7 @@ impl Operator {
         };
         let [a, b] = &lns;
         let authorities = Some(pki.client_authorities());
-        let sites = vec![
+        let sites = [
             site(
                 "cups",
                 port()?,
@@ -159,7 +160,8 @@ impl Operator {
     /// CUPS has this set for the device from now on.
     fn offer(&mut self, number: u32) {
         let key = format!("{KEY}{number}");
-        let lns = &mut self.lns[usize::from(number % 2 == 1)];
+        let [a, b] = &mut self.lns;
+        let lns = if number % 2 == 0 { a } else { b };
         lns.keys.insert(key.clone());
         lns.double
             .accept_tokens(lns.keys.iter().map(String::as_str));
