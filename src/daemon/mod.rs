@@ -25,6 +25,7 @@ pub mod notify;
 pub mod once;
 mod overview;
 mod people;
+mod reset;
 pub mod run;
 pub mod service;
 pub mod session;

@@ -16,6 +16,7 @@ use crate::agent::ExchangeId;
 use crate::agent::failure::{Class, Failure};
 use crate::daemon::clock;
 use crate::daemon::discovery::Proof;
+use crate::daemon::reset;
 use crate::daemon::session::Session;
 use crate::wire::traffic::{self, Kind};
 use crate::wire::uplink::Frame;
@@ -248,19 +249,24 @@ impl Line {
         if self.taken_by().is_some_and(|by| by <= now) {
             let wait_s = self.pace.unacknowledged.as_secs();
             let text = format!("{peer} has taken nothing of what was sent for {wait_s} s");
-            return Err(Failure::new(Class::Network, "lns_dead", text));
+            return Err(self.dead(text));
         }
         if now < self.ping_at {
             return Ok(false);
         }
         if self.silent_pings >= SILENT_PINGS_MAX {
-            let text = format!("{peer} answered neither of two pings");
-            return Err(Failure::new(Class::Network, "lns_dead", text));
+            return Err(self.dead(format!("{peer} answered neither of two pings")));
         }
         self.silent_pings = self.silent_pings.saturating_add(1);
         self.ping_at = now.saturating_add(spread(self.pace.ping));
         self.ask()?;
         Ok(true)
+    }
+
+    /// Nothing that is still on its way may arrive after its sender was told that it is lost.
+    fn dead(&self, text: String) -> Failure {
+        reset::when_closed(self.socket.get_ref());
+        Failure::new(Class::Network, "lns_dead", text)
     }
 
     /// Ends it politely, without waiting for an answer.

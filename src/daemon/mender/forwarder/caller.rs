@@ -4,14 +4,12 @@ use core::time::Duration;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use nix::libc::linger;
-use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::Linger;
 use zeroize::Zeroizing;
 
 use super::body::{Decoder, Framing};
 use super::head::{Request, Status};
 use crate::daemon::clock::Cutoff;
+use crate::daemon::reset;
 use crate::limits::{FORWARDER_CHUNK_OCTETS, FORWARDER_GOODBYE, FORWARDER_KEPT_OCTETS_MAX};
 
 /// Octets read at a time while the head is not whole.
@@ -182,18 +180,8 @@ impl Caller {
 
     /// Ends with a reset, so that nobody takes what came for all there is.
     pub(super) fn cut(self) {
-        cut(&self.stream);
+        reset::when_closed(&self.stream);
     }
-}
-
-/// Makes the end of a connection a reset.
-pub(super) fn cut(stream: &TcpStream) {
-    let at_once = linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
-    // Without it the end is an orderly one, and a length or the last chunk is missing.
-    let _ = setsockopt(stream, Linger, &at_once);
 }
 
 pub(super) fn is_for_later(error: &io::Error) -> bool {

@@ -15,13 +15,14 @@ use tracing::debug;
 
 use super::answer::Answer;
 use super::board::{Board, Loan, Place};
-use super::caller::{Caller, cut};
+use super::caller::Caller;
 use super::exchange::{Exchange, Fault, timeout};
 use super::head::{Request, bad_gateway, refusal};
 use crate::daemon::clock;
 use crate::daemon::holders::relay::local::Local;
 use crate::daemon::holders::relay::pipe::{Pipe, Ways};
 use crate::daemon::holders::relay::remote::{Remote, Scratch};
+use crate::daemon::reset;
 use crate::limits::FORWARDER_UPGRADES_MAX;
 
 const UNAUTHORISED: u16 = 401;
@@ -207,7 +208,7 @@ fn join(caller: Caller, exchange: Exchange, mut head: Vec<u8>, idle: Duration) {
     let (stream, early) = caller.into_parts();
     let (session, received) = exchange.into_parts();
     let (socket, tls) = session.into_parts();
-    let Ok(reset) = stream.try_clone() else {
+    let Ok(other) = stream.try_clone() else {
         return;
     };
     head.extend_from_slice(&received);
@@ -215,7 +216,7 @@ fn join(caller: Caller, exchange: Exchange, mut head: Vec<u8>, idle: Duration) {
         .and_then(|remote| Pipe::new(Local::Tcp(stream), remote, &early, head));
     if let Ok(mut pipe) = pipe {
         if !carry(&mut pipe, idle) {
-            cut(&reset);
+            reset::when_closed(&other);
         }
         pipe.end();
     }
