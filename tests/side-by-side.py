@@ -46,7 +46,7 @@ class Program:
     def run(self):
         begun = time.monotonic()
         self.process = subprocess.Popen(
-            self.command, cwd=self.folder, env={**os.environ, **self.variables},
+            self.command, cwd=self.folder, env={**os.environ, **self.variables}, process_group=0,
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT)
         code = self.process.wait()
         self.seconds = time.monotonic() - begun
@@ -128,7 +128,7 @@ def run_all(programs):
         pool.shutdown(wait=False, cancel_futures=True)
         for program in programs:
             if program.process and program.process.poll() is None:
-                program.process.terminate()
+                os.killpg(program.process.pid, signal.SIGTERM)
                 print(f"--- {program.name}: had not ended\n{program.said()}", flush=True)
         os._exit(130)
 
