@@ -77,7 +77,10 @@ fn an_inventory_that_has_not_changed_is_not_sent_again() {
     script("new");
     service.until("what changed", |_| scene.inventories().len() == 2);
     assert_eq!(scene.inventory()["kind"], "new");
-    // A person who asks wants to see it, changed or not.
+    // A person who asks wants to see it, changed or not; but not one that is on its way.
+    service.until("it is known", |service| {
+        service.count("inventory sent") == 2
+    });
     scene.device.refresh();
     service.until("what was asked for", |_| scene.inventories().len() == 3);
 }
