@@ -162,7 +162,7 @@ fn a_device_nobody_knows_waits_until_it_is_accepted_by_hand() {
 fn a_device_that_is_decommissioned_says_so_and_backs_off() {
     let scene = Scene::new();
     let service = scene.serve_until("authorised");
-    service.until("inventory", |_| scene.inventories().len() == 1);
+    service.until("inventory", |service| service.count("inventory sent") == 1);
     scene.mender.begin_decommissioning(&scene.id());
     scene.device.refresh();
     service.until("the end", |service| {
@@ -180,7 +180,7 @@ fn a_device_that_is_decommissioned_says_so_and_backs_off() {
 fn a_device_that_was_removed_comes_back_as_a_new_one_with_its_inventory() {
     let scene = Scene::new();
     let service = scene.serve_until("authorised");
-    service.until("inventory", |_| scene.inventories().len() == 1);
+    service.until("inventory", |service| service.count("inventory sent") == 1);
     let before = scene.id();
     scene.mender.decommission(&before);
     scene.device.refresh();
