@@ -17,7 +17,7 @@ use mtls_agent::agent::failure::Class;
 use mtls_agent::config::{SETTINGS, template};
 
 /// The commands a newcomer needs, and no more.
-const COMMANDS: [&str; 2] = ["cargo run --release -p mtls-lab -- demo", "tests/run"];
+const COMMANDS: [&str; 2] = ["cargo run -p mtls-lab -- demo", "tests/run"];
 
 #[test]
 fn the_readme_has_the_table_of_all_settings() {

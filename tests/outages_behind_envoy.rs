@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use behind_envoy::{Footprint, Scene, footprint, is_up, number, until};
+use behind_envoy::{Footprint, Scene, footprint, is_up, number, program, until};
 use mtls_agent::daemon::sockets::{Verb, give_verb};
 use mtls_lab::device::{EUI, Service};
 use mtls_lab::lns::Fault;
@@ -67,7 +67,7 @@ enum Kind {
 }
 
 fn main() -> ExitCode {
-    let (Some(faster), Some(mut scene)) = (faketime(), Scene::set_up(BINARY)) else {
+    let (Some(faster), Some(mut scene)) = (faketime(), Scene::set_up(&program(BINARY))) else {
         println!("outages: there is no libfaketime or no Envoy; tests/run outages installs both");
         return ExitCode::FAILURE;
     };

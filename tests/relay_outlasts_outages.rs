@@ -42,7 +42,9 @@ fn an_lns_that_is_gone_is_503_without_a_stampede_and_one_that_is_back_is_used() 
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers()["retry-after"], "10");
     service.until("the link waits", |service| link(service) != "up");
-    assert_eq!(service.count("the LNS link is lost"), 1, "told once");
+    let told = || service.count("the LNS link is lost");
+    service.until("it is told", |_| told() > 0);
+    assert_eq!(told(), 1, "told once");
     let config = Config {
         port,
         tls: Some(scene.around.pki.lns.server.clone()),

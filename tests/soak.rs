@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use behind_envoy::{Footprint, Scene, footprint, is_up, number, until};
+use behind_envoy::{Footprint, Scene, footprint, is_up, number, program, until};
 use mtls_agent::daemon::sockets::{Verb, give_verb};
 use mtls_lab::device::{EUI, Service};
 use mtls_lab::lns::Fault;
@@ -36,7 +36,7 @@ const FAULTS: [&str; 8] = [
 ];
 
 fn main() -> ExitCode {
-    let Some(mut scene) = Scene::set_up(BINARY) else {
+    let Some(mut scene) = Scene::set_up(&program(BINARY)) else {
         println!("soak: there is no Envoy; tests/run soak installs it");
         return ExitCode::FAILURE;
     };

@@ -214,6 +214,11 @@ fn look(service: &Service) -> Footprint {
     }
 }
 
+/// The agent of this build, or the one of `MTLS_AGENT`.
+pub(crate) fn program(own: &str) -> String {
+    std::env::var("MTLS_AGENT").unwrap_or_else(|_| own.to_owned())
+}
+
 /// A number from the environment.
 pub(crate) fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -15,7 +15,9 @@ use serde_json::Value;
 use crate::server::lock;
 
 /// Longer than anything a test waits for, unless it never comes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// For the last lines of an agent that has ended; a program it has left behind may keep its log open.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// A running agent; it is killed when dropped.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub struct Service {
     lines: Arc<Mutex<Vec<String>>>,
     told: Arc<Mutex<Vec<(Instant, String)>>>,
     over: Arc<AtomicBool>,
+    log: JoinHandle<()>,
     status: PathBuf,
 }
 
@@ -40,22 +43,24 @@ impl Service {
             .spawn()
             .expect("the agent can be started");
         let log = child.stderr.take().expect("it was asked for");
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let (told, over) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let service = Self {
-            child,
-            lines: Arc::clone(&lines),
-            told: Arc::clone(&told),
-            over: Arc::clone(&over),
-            status: dir.join("run").join("status.sock"),
-        };
-        thread::spawn(move || {
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let told: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
+        let over = Arc::new(AtomicBool::new(false));
+        let (kept, heard, ended) = (lines.clone(), told.clone(), over.clone());
+        let log = thread::spawn(move || {
             for line in BufReader::new(log).lines().map_while(Result::ok) {
-                lock(&lines).push(line);
+                lock(&kept).push(line);
             }
         });
-        thread::spawn(move || listen(&socket, &told, &over));
-        service
+        thread::spawn(move || listen(&socket, &heard, &ended));
+        Self {
+            child,
+            lines,
+            told,
+            over,
+            log,
+            status: dir.join("run").join("status.sock"),
+        }
     }
 
     /// Its process.
@@ -131,7 +136,7 @@ impl Service {
     /// Waits until something is so.
     ///
     /// # Panics
-    /// It is still not so after half a minute.
+    /// It is still not so after a minute.
     pub fn until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         let limit = Instant::now() + PATIENCE;
         while !is_so(self) {
@@ -145,7 +150,8 @@ impl Service {
         }
     }
 
-    /// Waits for the end, at most so long, and returns the exit code; `None` after a signal.
+    /// Waits for the end, at most so long, and for the last lines of the log; returns the exit
+    /// code, `None` after a signal.
     ///
     /// # Panics
     /// It goes on.
@@ -153,6 +159,7 @@ impl Service {
         let end = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
+                self.read_to_the_end();
                 return status.code();
             }
             assert!(
@@ -160,6 +167,13 @@ impl Service {
                 "still running after {limit:?}:\n{}",
                 self.lines().join("\n")
             );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn read_to_the_end(&self) {
+        let end = Instant::now() + LAST_LINES;
+        while !self.log.is_finished() && Instant::now() < end {
             thread::sleep(Duration::from_millis(5));
         }
     }
