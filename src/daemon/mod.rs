@@ -26,6 +26,7 @@ pub mod once;
 mod overview;
 mod people;
 pub mod run;
+mod sandbox;
 pub mod service;
 pub mod session;
 pub mod show;
