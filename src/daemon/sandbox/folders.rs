@@ -163,3 +163,62 @@ fn read(folder: &str) -> Grant {
         writes: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(data_dir: &str, station_home: &str) -> Config {
+        let text = format!(
+            r#"{{
+                "data_dir": "{data_dir}", "runtime_dir": "/run",
+                "identity": {{ "certificate": "/etc/ssl/device.crt", "key": "/etc/ssl/device.key" }},
+                "trust_anchors": ["/etc/ssl/root.pem"],
+                "cups": {{ "uri": "https://gateway.example.com:443" }},
+                "lns": {{ "station_home": "{station_home}" }}
+            }}"#
+        );
+        Config::parse(&text, Path::new("/etc")).unwrap()
+    }
+
+    fn granted(data_dir: &str, station_home: &str) -> Result<Vec<Grant>, String> {
+        let config = config(data_dir, station_home);
+        grants(&config, Path::new("/etc/mtls-agent/agent.json"))
+    }
+
+    fn writes(grants: &[Grant], folder: &str) -> bool {
+        let is_it = |grant: &Grant| grant.writes && grant.folder == Path::new(folder);
+        grants.iter().any(is_it)
+    }
+
+    #[test]
+    fn what_others_make_anew_is_granted_from_above_and_our_own_is_not() {
+        let grants = granted("/usr/lib", "/usr/share").unwrap();
+        assert!(writes(&grants, "/usr"));
+        assert!(writes(&grants, "/usr/lib"));
+        assert!(!grants.iter().any(|grant| grant.folder == Path::new("/")));
+    }
+
+    #[test]
+    fn a_folder_right_below_the_root_opens_no_more_than_itself() {
+        let grants = granted("/usr", "/usr").unwrap();
+        assert!(writes(&grants, "/usr"));
+    }
+
+    #[test]
+    fn a_path_of_which_nothing_exists_is_named() {
+        let why = granted("/nowhere-at-all/data", "/usr/share").unwrap_err();
+        assert!(why.starts_with("data_dir in /nowhere-at-all/data"), "{why}");
+    }
+
+    #[test]
+    fn a_later_home_must_lie_within_what_was_granted_or_not_exist() {
+        let grants = granted("/usr/lib", "/usr/share/nothing-yet").unwrap();
+        let later = |home: &str| are_within(&grants, &config("/usr/lib", home));
+        assert_eq!(later("/usr/share"), Ok(()));
+        assert_eq!(later("/nowhere-at-all"), Ok(()));
+        // Readable is not enough.
+        let why = later("/etc").unwrap_err();
+        assert!(why.starts_with("lns.station_home leads to /etc"), "{why}");
+    }
+}
