@@ -14,8 +14,8 @@ mod folders;
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, LandlockStatus, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetStatus, path_beneath_rules,
+    ABI, Access, AccessFs, CompatLevel, Compatible, LandlockStatus, RestrictionStatus, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, path_beneath_rules,
 };
 use nix::sys::prctl::get_no_new_privs;
 use serde_json::{Value, json};
@@ -166,21 +166,19 @@ fn confine(grants: &[Grant]) -> Option<u32> {
         let grants = grants.iter().filter(move |grant| grant.writes == writes);
         grants.map(|grant| &grant.folder)
     };
-    let status = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(OLDEST))
-        .ok()?
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(NEWEST))
-        .ok()?
-        .create()
-        .ok()?
-        .add_rules(path_beneath_rules(of(false), reading))
-        .ok()?
-        .add_rules(path_beneath_rules(of(true), writing))
-        .ok()?
-        .restrict_self()
-        .ok()?;
+    let restrict = || -> Result<RestrictionStatus, RulesetError> {
+        let mut ruleset = Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(OLDEST))?
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(AccessFs::from_all(NEWEST))?
+            .create()?;
+        for (writes, access) in [(false, reading), (true, writing)] {
+            ruleset = ruleset.add_rules(path_beneath_rules(of(writes), access))?;
+        }
+        ruleset.restrict_self()
+    };
+    let status = restrict().ok()?;
     match status.landlock {
         LandlockStatus::Available { effective_abi, .. }
             if status.ruleset != RulesetStatus::NotEnforced =>
