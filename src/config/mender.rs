@@ -74,6 +74,8 @@ pub struct Mender {
     pub forwarder: Option<core::net::SocketAddr>,
     /// Whether to own the name on the system bus.
     pub dbus: bool,
+    /// Whether the running process confines itself.
+    pub sandbox: bool,
     /// Sockets and the token live here.
     pub runtime_dir: PathBuf,
     /// Whether TLS 1.3 may be used; otherwise 1.2 only.
@@ -203,6 +205,7 @@ fn build(
         update_command: values.texts("mender.update_command"),
         forwarder: forwarder(values)?,
         dbus: values.flag("mender.dbus") && conf.is_dbus_wanted,
+        sandbox: values.is_sandbox_wanted(),
         runtime_dir: values.path("runtime_dir"),
         allow_tls13: values.allow_tls13(),
         network: values.network(),

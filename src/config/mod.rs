@@ -236,6 +236,10 @@ impl<'a> Values<'a> {
         (!self.value(name).is_null()).then(|| self.path(name))
     }
 
+    fn is_sandbox_wanted(&self) -> bool {
+        self.text("sandbox") != "off"
+    }
+
     fn allow_tls13(&self) -> bool {
         self.text("tls.version_max") == "1.3"
     }
@@ -263,6 +267,7 @@ impl<'a> Values<'a> {
         let config = Config {
             data_dir: self.path("data_dir"),
             runtime_dir: self.path("runtime_dir"),
+            sandbox: self.is_sandbox_wanted(),
             eui: Eui64::from_any(&self.text("eui")).ok(),
             identity: IdentityFiles {
                 certificate: self.path("identity.certificate"),

@@ -58,6 +58,12 @@ pub const SETTINGS: &[Setting] = &[
         "null",
         "The gateway's EUI; only checked against the certificate, which decides.",
     ),
+    usual(
+        "sandbox",
+        Kind::Choice(&["auto", "off"]),
+        "\"auto\"",
+        "Whether run confines itself by seccomp and Landlock, where the kernel has them.",
+    ),
     given(
         "identity.certificate",
         Kind::Path,

@@ -15,6 +15,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Sockets live here.
     pub runtime_dir: PathBuf,
+    /// Whether the running process confines itself.
+    pub sandbox: bool,
     /// The EUI the certificate must carry, if the operator names one.
     pub eui: Option<Eui64>,
     /// Where the device's certificate and key are.

@@ -38,6 +38,7 @@ impl Service {
         let waits_for_start = [
             ("data_dir", before.data_dir != self.config.data_dir),
             ("runtime_dir", before.runtime_dir != self.config.runtime_dir),
+            ("sandbox", before.sandbox != self.config.sandbox),
         ];
         for (name, _) in waits_for_start.into_iter().filter(|(_, waits)| *waits) {
             warn!("{name} differs in the configuration now: restart mtls-agent to use it");

@@ -27,6 +27,7 @@ mod overview;
 mod people;
 mod reset;
 pub mod run;
+mod sandbox;
 pub mod service;
 pub mod session;
 pub mod show;

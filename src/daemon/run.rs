@@ -8,6 +8,7 @@ use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustls::crypto::ring::default_provider;
+use serde_json::Value;
 use tracing::{info, warn};
 
 use super::clock;
@@ -18,6 +19,7 @@ use super::mender::duty::Device;
 use super::metrics;
 use super::netlink::Network;
 use super::notify::Notifier;
+use super::sandbox::Sandbox;
 use super::signals::Signals;
 use super::sockets::{Sockets, Verb};
 use super::textfile::Textfile;
@@ -33,16 +35,29 @@ pub type Load<'a> = dyn Fn(&Path) -> Result<Setup, String> + 'a;
 
 /// Runs the configured service until SIGTERM or SIGINT. `load` reads the configuration again.
 pub fn run(setup: Setup, config_path: &Path, load: &Load<'_>) -> Result<(), String> {
+    let sandbox = Sandbox::enter(&setup, config_path);
+    let load = |path: &Path| {
+        let setup = load(path)?;
+        sandbox.admits(&setup).map(|()| setup)
+    };
+    let shown = sandbox.to_json();
     match setup {
-        Setup::Cups(config) => serve(|wake| Gateway::start(*config, config_path, load, wake)),
+        Setup::Cups(config) => serve(shown, |wake| {
+            Gateway::start(*config, config_path, &load, wake)
+        }),
         #[cfg(feature = "mender")]
-        Setup::Mender(config) => serve(|wake| Device::start(*config, config_path, load, wake)),
+        Setup::Mender(config) => serve(shown, |wake| {
+            Device::start(*config, config_path, &load, wake)
+        }),
     }
 }
 
 /// Runs a service until SIGTERM or SIGINT. `start` gets the end of the wake socket that its
-/// threads write to.
-fn serve<D: Duty>(start: impl FnOnce(UnixStream) -> Result<D, String>) -> Result<(), String> {
+/// threads write to; `sandbox` is what the status shows of that.
+fn serve<D: Duty>(
+    sandbox: Value,
+    start: impl FnOnce(UnixStream) -> Result<D, String>,
+) -> Result<(), String> {
     let plain = |error: std::io::Error| error.to_string();
     let (wake_in, wake_out) = UnixStream::pair().map_err(plain)?;
     wake_in.set_nonblocking(true).map_err(plain)?;
@@ -66,6 +81,7 @@ fn serve<D: Duty>(start: impl FnOnce(UnixStream) -> Result<D, String>) -> Result
         alive_at: notifier.alive_every().map(|_| Duration::ZERO),
         notifier,
         textfile: Textfile::default(),
+        sandbox,
     };
     runner.notifier.ready();
     info!("mtls-agent {} is running", env!("CARGO_PKG_VERSION"));
@@ -84,6 +100,7 @@ struct Runner<D> {
     reload_at: Option<Duration>,
     alive_at: Option<Duration>,
     textfile: Textfile,
+    sandbox: Value,
 }
 
 /// What a round of polling found.
@@ -222,14 +239,16 @@ impl<D: Duty> Runner<D> {
             self.duty.network_came_up();
         }
         self.duty.be_on_time(now);
-        let duty = &self.duty;
-        self.textfile
-            .look(duty.textfile(), now, || metrics::render(&duty.overview()));
+        let (duty, sandbox) = (&self.duty, &self.sandbox);
+        self.textfile.look(duty.textfile(), now, || {
+            metrics::render(&overview(duty, sandbox))
+        });
     }
 
     fn serve_status(&self) {
         if let Some(sockets) = &self.sockets {
-            sockets.serve_status(&format!("{}\n", self.duty.overview()));
+            let status = overview(&self.duty, &self.sandbox);
+            sockets.serve_status(&format!("{status}\n"));
         }
     }
 
@@ -251,6 +270,15 @@ impl<D: Duty> Runner<D> {
             duty.carry_out(verb)
         });
     }
+}
+
+/// What the service shows of itself, and how the process is confined.
+fn overview(duty: &impl Duty, sandbox: &Value) -> Value {
+    let mut status = duty.overview();
+    if let Some(status) = status.as_object_mut() {
+        status.insert("sandbox".to_owned(), sandbox.clone());
+    }
+    status
 }
 
 fn watch(duty: &impl Duty) -> Option<Watch> {

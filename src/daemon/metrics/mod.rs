@@ -17,7 +17,7 @@ use serde_json::Value;
 /// One gauge: its name after `mtls_agent_`, its help, and where its value comes from.
 type Row = (&'static str, &'static str, fn(&Value) -> Option<Number>);
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 13] = [
     ("up", "Whether the agent runs.", |_| {
         Some(Number::Flag(true))
     }),
@@ -89,6 +89,23 @@ const ROWS: [Row; 11] = [
             Some(Number::Flag(
                 status.get("handed_over")?.as_bool() == Some(true),
             ))
+        },
+    ),
+    (
+        "sandbox_seccomp",
+        "Whether the process has given up system calls.",
+        |status| {
+            Some(Number::Flag(
+                status.pointer("/sandbox/seccomp")?.is_string(),
+            ))
+        },
+    ),
+    (
+        "sandbox_landlock_abi",
+        "The version of Landlock that confines the process to its folders; 0: none.",
+        |status| {
+            let abi = status.pointer("/sandbox/landlock_abi")?.as_u64();
+            Some(Number::Whole(abi.unwrap_or_default()))
         },
     ),
 ];

@@ -20,11 +20,15 @@ const WARNINGS_MAX: usize = 3;
 
 /// The status object on one screen.
 pub(super) fn screen(status: &Value) -> String {
-    #[cfg(feature = "mender")]
-    if text(status, "service") == "mender" {
-        return fitted(&mender::lines(status));
+    let mut lines = match text(status, "service") {
+        #[cfg(feature = "mender")]
+        "mender" => mender::lines(status),
+        _ => gateway::lines(status),
+    };
+    if let Some(summary) = status.pointer("/sandbox/summary").and_then(Value::as_str) {
+        lines.push(("sandbox", summary.to_owned()));
     }
-    fitted(&gateway::lines(status))
+    fitted(&lines)
 }
 
 /// All of it if that fits, otherwise as much of each line as there is room for.

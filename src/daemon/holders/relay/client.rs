@@ -78,7 +78,7 @@ pub(super) enum Heard<T> {
 impl Client {
     /// What to wait for, and where: whether it is the LNS's side, descriptor, events.
     pub(super) fn interests(&self) -> impl Iterator<Item = (bool, BorrowedFd<'_>, PollFlags)> {
-        let gone = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
+        let gone = PollFlags::from_bits_retain(libc::POLLRDHUP);
         let pair = match &self.phase {
             Phase::Head { local, .. } => [Some((local.as_fd(), PollFlags::POLLIN)), None],
             Phase::Question(asking) => [Some((asking.fd(), PollFlags::POLLIN)), None],

@@ -51,6 +51,7 @@ do_unpack[postfuncs] += "remove_fuzzing"
 do_install:append() {
     install -D -m 0644 ${S}/systemd/mtls-agent.service \
         ${D}${systemd_system_unitdir}/mtls-agent.service
+    install -m 0644 ${S}/systemd/mtls-agent@.service ${D}${systemd_system_unitdir}/
     install -D -m 0644 ${UNPACKDIR}/agent.json ${D}${sysconfdir}/mtls-agent/agent.json
     install -D -m 0644 ${UNPACKDIR}/mtls-agent.tmpfiles \
         ${D}${nonarch_libdir}/tmpfiles.d/mtls-agent.conf
@@ -71,6 +72,9 @@ FILES:${PN}-mender += "\
     ${systemd_system_unitdir}/mtls-agent-mender.service \
     ${datadir}/dbus-1/system.d \
 "
+
+# Not in SYSTEMD_SERVICE: only who names an instance wants it.
+FILES:${PN} += "${systemd_system_unitdir}/mtls-agent@.service"
 
 CONFFILES:${PN} = "${sysconfdir}/mtls-agent/agent.json"
 
