@@ -159,7 +159,10 @@ fn a_service_without_a_usable_identity_is_silent_and_starts_when_it_is_mended() 
     put(&scene.device.path("device.key"), b"", 0o600);
     let service = scene.device.serve();
     service.until("the fault", |service| service.count("silent until") == 1);
-    assert_eq!(service.show("/cycle/identity/state"), json!("unusable"));
+    // It is logged while the service starts, and asked for when it has.
+    service.until("the same in status", |service| {
+        service.show("/cycle/identity/state") == json!("unusable")
+    });
     assert_eq!(service.show("/cycle/identity/failure/code"), json!("empty"));
     assert_eq!(scene.server.connections(), 0);
     scene.install(&scene.around.pki.device);
