@@ -69,6 +69,7 @@ pub struct Pki {
     /// The LNS and its root.
     pub lns: LnsIdentity,
     issuing: Authority,
+    server_issuing: Authority,
     /// What servers are called beside `localhost`.
     names: Vec<String>,
 }
@@ -95,7 +96,7 @@ impl Pki {
         let server_root = Authority::root("Server Root CA");
         let server_issuing = server_root.intermediate("Server Issuing CA");
         let device = issuing.device(dir, "device", eui, Validity::Now);
-        let server = server_issuing.server(dir, "server", names);
+        let server = server_issuing.server(dir, "server", names, Validity::Now);
         Self {
             client_root: write(dir, "client-root.pem", &client_root.pem, 0o644),
             client_issuing: write(dir, "client-issuing.pem", &issuing.pem, 0o644),
@@ -106,6 +107,7 @@ impl Pki {
             device,
             server,
             issuing,
+            server_issuing,
             names: names.to_owned(),
         }
     }
@@ -164,6 +166,13 @@ impl Pki {
             .device(&self.dir, "device-renewed", &self.eui, Validity::Now)
     }
 
+    /// The proxy's certificate anew, from the same authority, beginning in the future.
+    #[must_use]
+    pub fn future_server(&self) -> Pair {
+        self.server_issuing
+            .server(&self.dir, "server-future", &self.names, Validity::Later)
+    }
+
     /// Another LNS root with a server certificate of its own.
     #[must_use]
     pub fn second_lns(&self) -> LnsIdentity {
@@ -212,15 +221,10 @@ impl Authority {
     fn device(&self, dir: &Path, file: &str, common_name: &str, validity: Validity) -> Pair {
         let mut params = named(common_name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        (params.not_before, params.not_after) = match validity {
-            Validity::Now => (date_time_ymd(2024, 1, 1), date_time_ymd(2049, 1, 1)),
-            Validity::Ended => (date_time_ymd(2023, 1, 1), date_time_ymd(2024, 1, 1)),
-            Validity::Later => (date_time_ymd(2048, 1, 1), date_time_ymd(2049, 1, 1)),
-        };
-        self.leaf(dir, file, params)
+        self.leaf(dir, file, params, validity)
     }
 
-    fn server(&self, dir: &Path, file: &str, names: &[String]) -> Pair {
+    fn server(&self, dir: &Path, file: &str, names: &[String], validity: Validity) -> Pair {
         let local = ["localhost", "127.0.0.1", "::1", vanish::FAR].map(str::to_owned);
         let names: Vec<String> = local.iter().chain(names).cloned().collect();
         let mut params = CertificateParams::new(names).expect("these names are well formed");
@@ -228,12 +232,21 @@ impl Authority {
             .distinguished_name
             .push(DnType::CommonName, "localhost");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        (params.not_before, params.not_after) =
-            (date_time_ymd(2024, 1, 1), date_time_ymd(2049, 1, 1));
-        self.leaf(dir, file, params)
+        self.leaf(dir, file, params, validity)
     }
 
-    fn leaf(&self, dir: &Path, file: &str, mut params: CertificateParams) -> Pair {
+    fn leaf(
+        &self,
+        dir: &Path,
+        file: &str,
+        mut params: CertificateParams,
+        validity: Validity,
+    ) -> Pair {
+        (params.not_before, params.not_after) = match validity {
+            Validity::Now => (date_time_ymd(2024, 1, 1), date_time_ymd(2049, 1, 1)),
+            Validity::Ended => (date_time_ymd(2023, 1, 1), date_time_ymd(2024, 1, 1)),
+            Validity::Later => (date_time_ymd(2048, 1, 1), date_time_ymd(2049, 1, 1)),
+        };
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         let key = new_key();
@@ -253,7 +266,7 @@ fn lns_identity(dir: &Path, file: &str, name: &str, names: &[String]) -> LnsIden
     LnsIdentity {
         root: write(dir, &format!("{file}-root.pem"), &root.pem, 0o644),
         root_der: root.der.clone(),
-        server: root.server(dir, &format!("{file}-server"), names),
+        server: root.server(dir, &format!("{file}-server"), names, Validity::Now),
     }
 }
 

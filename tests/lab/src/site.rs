@@ -151,6 +151,11 @@ impl Operator {
             }
             ["proxy", "stop"] => self.envoy = None,
             ["proxy", "start"] => self.start_envoy()?,
+            ["server", "future"] => {
+                let [cups, ..] = &mut self.sites;
+                cups.server = self.pki.future_server();
+                self.start_envoy()?;
+            }
             _ => return Err(Failure::Usage(format!("what is {line:?}?"))),
         }
         println!("done {line}");
