@@ -3,10 +3,13 @@
 //! ```text
 //! device --mutual TLS--> Envoy --HTTP--> CUPS double
 //!        --TLS---------> Envoy --ws----> LNS double a, or b
+//!        --mutual TLS--> Envoy --HTTP--> Mender double with the ambassador's checks
 //! ```
 //!
 //! Sets are numbered. An even one leads to LNS a, an odd one to b; each has another root and
 //! takes only its own keys. A device that mixes two sets reaches neither.
+
+mod mender;
 
 use std::collections::BTreeSet;
 use std::io::BufRead as _;
@@ -23,6 +26,7 @@ use mtls_lab::proxy::envoy::{self, ENVOY, Site};
 use mtls_lab::proxy::{Running, steady_port};
 use mtls_lab::tls::Versions;
 
+use self::mender::Mender;
 use crate::Failure;
 use crate::args::{Args, eui};
 
@@ -52,15 +56,20 @@ struct Operator {
     cups: CupsDouble,
     asked: usize,
     lns: [Lns; 2],
-    sites: [Site; 3],
+    mender: Mender,
+    sites: [Site; 4],
     envoy: Option<Running>,
 }
 
 /// Starts everything, prints where it is, and obeys until standard input ends.
 pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
     let mut operator = Operator::start(args)?;
-    let [cups, ..] = &operator.sites;
-    println!("ready https://{}:{}", operator.host, cups.port);
+    let [cups, .., mender] = &operator.sites;
+    let host = &operator.host;
+    println!(
+        "ready https://{host}:{} https://{host}:{}",
+        cups.port, mender.port
+    );
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -102,6 +111,7 @@ impl Operator {
             client_authorities,
             upstream,
         };
+        let mender = Mender::start()?;
         let [a, b] = &lns;
         let authorities = Some(pki.client_authorities());
         let sites = [
@@ -109,7 +119,7 @@ impl Operator {
                 "cups",
                 port()?,
                 pki.server.clone(),
-                authorities,
+                authorities.clone(),
                 cups.address(),
             ),
             site(
@@ -126,6 +136,13 @@ impl Operator {
                 None,
                 b.double.address(),
             ),
+            site(
+                "mender",
+                port()?,
+                pki.server.clone(),
+                authorities,
+                mender.double.address(),
+            ),
         ];
         let mut operator = Self {
             folder,
@@ -135,6 +152,7 @@ impl Operator {
             cups,
             asked: 0,
             lns,
+            mender,
             sites,
             envoy: None,
         };
@@ -151,6 +169,7 @@ impl Operator {
             }
             ["proxy", "stop"] => self.envoy = None,
             ["proxy", "start"] => self.start_envoy()?,
+            ["mender", ref words @ ..] if self.mender.obey(words).is_some() => {}
             _ => return Err(Failure::Usage(format!("what is {line:?}?"))),
         }
         println!("done {line}");
@@ -200,6 +219,7 @@ impl Operator {
             };
             println!("asked {} {news}", seen.status);
         }
+        self.mender.tell();
         for (name, lns) in ["a", "b"].into_iter().zip(&mut self.lns) {
             for seen in lns.double.discoveries_after(lns.discoveries) {
                 lns.discoveries += 1;
