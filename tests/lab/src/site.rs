@@ -102,48 +102,8 @@ impl Operator {
         })
         .map_err(|error| Failure::work("cannot listen", &error))?;
         let lns = [Lns::start(pki.lns.clone())?, Lns::start(pki.second_lns())?];
-        let site = |name, port, server, client_authorities: Option<PathBuf>, upstream| Site {
-            name,
-            port,
-            server,
-            versions: Versions::Both,
-            takes_websockets: client_authorities.is_none(),
-            client_authorities,
-            upstream,
-        };
         let mender = Mender::start()?;
-        let [a, b] = &lns;
-        let authorities = Some(pki.client_authorities());
-        let sites = [
-            site(
-                "cups",
-                port()?,
-                pki.server.clone(),
-                authorities.clone(),
-                cups.address(),
-            ),
-            site(
-                "a",
-                a.port,
-                a.identity.server.clone(),
-                None,
-                a.double.address(),
-            ),
-            site(
-                "b",
-                b.port,
-                b.identity.server.clone(),
-                None,
-                b.double.address(),
-            ),
-            site(
-                "mender",
-                port()?,
-                pki.server.clone(),
-                authorities,
-                mender.double.address(),
-            ),
-        ];
+        let sites = sites(&pki, &cups, &lns, &mender)?;
         let mut operator = Self {
             folder,
             program,
@@ -253,6 +213,42 @@ impl Lns {
             connections: 0,
         })
     }
+}
+
+/// What Envoy listens for: CUPS, both LNS and Mender, in this order.
+fn sites(
+    pki: &Pki,
+    cups: &CupsDouble,
+    lns: &[Lns; 2],
+    mender: &Mender,
+) -> Result<[Site; 4], Failure> {
+    let mutual = |name, upstream| -> Result<Site, Failure> {
+        Ok(Site {
+            name,
+            port: port()?,
+            server: pki.server.clone(),
+            versions: Versions::Both,
+            takes_websockets: false,
+            client_authorities: Some(pki.client_authorities()),
+            upstream,
+        })
+    };
+    let open = |name, lns: &Lns| Site {
+        name,
+        port: lns.port,
+        server: lns.identity.server.clone(),
+        versions: Versions::Both,
+        takes_websockets: true,
+        client_authorities: None,
+        upstream: lns.double.address(),
+    };
+    let [a, b] = lns;
+    Ok([
+        mutual("cups", cups.address())?,
+        open("a", a),
+        open("b", b),
+        mutual("mender", mender.double.address())?,
+    ])
 }
 
 fn port() -> Result<u16, Failure> {
