@@ -1,4 +1,4 @@
-"""Drives `mtls-lab site`: CUPS and two LNS behind a real Envoy, on this machine's loopback."""
+"""Drives `mtls-lab site`: CUPS, two LNS and Mender behind a real Envoy, on this machine's loopback."""
 
 import queue
 import subprocess
@@ -23,7 +23,7 @@ class Lab:
         )
         self.events = queue.Queue()
         threading.Thread(target=self.listen, daemon=True).start()
-        self.cups = self.wait(lambda event: event[0] == "ready", 40, "the lab starts")[1]
+        _, self.cups, self.mender = self.wait(lambda event: event[0] == "ready", 40, "the lab starts")
 
     def listen(self):
         for line in self.process.stdout:

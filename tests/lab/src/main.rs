@@ -61,9 +61,10 @@ usage: mtls-lab COMMAND [OPTIONS]
              --rs256          tokens signed by RSA
              --new-keys       accepts a known device that comes with a new key
              --accept         accepts whatever is pending, as a person would
-  site     CUPS and two LNS behind a real Envoy, for a device elsewhere. On standard input:
-           `offer N` (CUPS has set N: even ones lead to LNS a, odd ones to b), `proxy stop`,
-           `proxy start`
+  site     CUPS, two LNS and a Mender server behind a real Envoy, for a device elsewhere. On
+           standard input: `offer N` (CUPS has set N: even ones lead to LNS a, odd ones to b),
+           `proxy stop`, `proxy start`, `mender revoke` (ends all tokens), `mender show NAME`
+           (an attribute of the inventory)
              --out DIR        where to put certificates, configuration and log of Envoy
              --address HOST   what the device calls this machine (127.0.0.1)
              --eui EUI        the gateway, 16 hex digits (0123456789ABCDEF)

@@ -3,10 +3,13 @@
 //! ```text
 //! device --mutual TLS--> Envoy --HTTP--> CUPS double
 //!        --TLS---------> Envoy --ws----> LNS double a, or b
+//!        --mutual TLS--> Envoy --HTTP--> Mender double with the ambassador's checks
 //! ```
 //!
 //! Sets are numbered. An even one leads to LNS a, an odd one to b; each has another root and
 //! takes only its own keys. A device that mixes two sets reaches neither.
+
+mod mender;
 
 use std::collections::BTreeSet;
 use std::io::BufRead as _;
@@ -23,6 +26,7 @@ use mtls_lab::proxy::envoy::{self, ENVOY, Site};
 use mtls_lab::proxy::{Running, steady_port};
 use mtls_lab::tls::Versions;
 
+use self::mender::Mender;
 use crate::Failure;
 use crate::args::{Args, eui};
 
@@ -52,15 +56,20 @@ struct Operator {
     cups: CupsDouble,
     asked: usize,
     lns: [Lns; 2],
-    sites: [Site; 3],
+    mender: Mender,
+    sites: [Site; 4],
     envoy: Option<Running>,
 }
 
 /// Starts everything, prints where it is, and obeys until standard input ends.
 pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
     let mut operator = Operator::start(args)?;
-    let [cups, ..] = &operator.sites;
-    println!("ready https://{}:{}", operator.host, cups.port);
+    let [cups, .., mender] = &operator.sites;
+    let host = &operator.host;
+    println!(
+        "ready https://{host}:{} https://{host}:{}",
+        cups.port, mender.port
+    );
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -93,40 +102,8 @@ impl Operator {
         })
         .map_err(|error| Failure::work("cannot listen", &error))?;
         let lns = [Lns::start(pki.lns.clone())?, Lns::start(pki.second_lns())?];
-        let site = |name, port, server, client_authorities: Option<PathBuf>, upstream| Site {
-            name,
-            port,
-            server,
-            versions: Versions::Both,
-            takes_websockets: client_authorities.is_none(),
-            client_authorities,
-            upstream,
-        };
-        let [a, b] = &lns;
-        let authorities = Some(pki.client_authorities());
-        let sites = [
-            site(
-                "cups",
-                port()?,
-                pki.server.clone(),
-                authorities,
-                cups.address(),
-            ),
-            site(
-                "a",
-                a.port,
-                a.identity.server.clone(),
-                None,
-                a.double.address(),
-            ),
-            site(
-                "b",
-                b.port,
-                b.identity.server.clone(),
-                None,
-                b.double.address(),
-            ),
-        ];
+        let mender = Mender::start()?;
+        let sites = sites(&pki, &cups, &lns, &mender)?;
         let mut operator = Self {
             folder,
             program,
@@ -135,6 +112,7 @@ impl Operator {
             cups,
             asked: 0,
             lns,
+            mender,
             sites,
             envoy: None,
         };
@@ -156,6 +134,7 @@ impl Operator {
                 cups.server = self.pki.future_server();
                 self.start_envoy()?;
             }
+            ["mender", ref words @ ..] if self.mender.obey(words).is_some() => {}
             _ => return Err(Failure::Usage(format!("what is {line:?}?"))),
         }
         println!("done {line}");
@@ -205,6 +184,7 @@ impl Operator {
             };
             println!("asked {} {news}", seen.status);
         }
+        self.mender.tell();
         for (name, lns) in ["a", "b"].into_iter().zip(&mut self.lns) {
             for seen in lns.double.discoveries_after(lns.discoveries) {
                 lns.discoveries += 1;
@@ -238,6 +218,42 @@ impl Lns {
             connections: 0,
         })
     }
+}
+
+/// What Envoy listens for: CUPS, both LNS and Mender, in this order.
+fn sites(
+    pki: &Pki,
+    cups: &CupsDouble,
+    lns: &[Lns; 2],
+    mender: &Mender,
+) -> Result<[Site; 4], Failure> {
+    let mutual = |name, upstream| -> Result<Site, Failure> {
+        Ok(Site {
+            name,
+            port: port()?,
+            server: pki.server.clone(),
+            versions: Versions::Both,
+            takes_websockets: false,
+            client_authorities: Some(pki.client_authorities()),
+            upstream,
+        })
+    };
+    let open = |name, lns: &Lns| Site {
+        name,
+        port: lns.port,
+        server: lns.identity.server.clone(),
+        versions: Versions::Both,
+        takes_websockets: true,
+        client_authorities: None,
+        upstream: lns.double.address(),
+    };
+    let [a, b] = lns;
+    Ok([
+        mutual("cups", cups.address())?,
+        open("a", a),
+        open("b", b),
+        mutual("mender", mender.double.address())?,
+    ])
 }
 
 fn port() -> Result<u16, Failure> {

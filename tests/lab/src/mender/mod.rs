@@ -245,6 +245,13 @@ impl MenderDouble {
         lock(&self.shared.state).requests.clone()
     }
 
+    /// What was asked after the first so many requests, oldest first.
+    #[must_use]
+    pub fn requests_after(&self, count: usize) -> Vec<Recorded> {
+        let state = lock(&self.shared.state);
+        state.requests.iter().skip(count).cloned().collect()
+    }
+
     /// Finished handshakes so far.
     #[must_use]
     pub fn handshakes(&self) -> usize {
