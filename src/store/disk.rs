@@ -130,8 +130,10 @@ impl Disk for RealDisk {
     }
 
     fn set_access(&self, handle: &Handle, access: Access) -> io::Result<()> {
-        if access.owner != (None, None) {
-            fchown(&handle.file, access.owner.0, access.owner.1)?;
+        let facts = handle.file.metadata()?;
+        let (user, group) = lacking(access.owner, (facts.uid(), facts.gid()));
+        if (user, group) != (None, None) {
+            fchown(&handle.file, user, group).map_err(advise)?;
         }
         handle
             .file
@@ -217,6 +219,51 @@ pub(super) fn read_open(file: &File, max_octets: usize) -> io::Result<Vec<u8>> {
     Ok(octets)
 }
 
+/// What of the wanted user and group a file does not have. In a folder with the set-group bit it
+/// has the folder's group from the start, and nobody need be allowed to give files away.
+fn lacking(wanted: (Option<u32>, Option<u32>), has: (u32, u32)) -> (Option<u32>, Option<u32>) {
+    let (user, group) = wanted;
+    (
+        user.filter(|user| *user != has.0),
+        group.filter(|group| *group != has.1),
+    )
+}
+
+/// A unit's sandbox may be why a file cannot be given to somebody.
+fn advise(error: io::Error) -> io::Error {
+    let is_refused = matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput
+    );
+    if !is_refused {
+        return error;
+    }
+    let cure = "chmod g+s the folder, or give the unit PrivateUsers=no and SystemCallFilter=@chown";
+    let text = format!("a file cannot be given its user and group ({error}): {cure}");
+    io::Error::new(error.kind(), text)
+}
+
 fn directory_flags() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{advise, io, lacking};
+    use nix::errno::Errno;
+
+    #[test]
+    fn a_file_is_given_only_what_it_lacks() {
+        assert_eq!(lacking((None, Some(7)), (1, 7)), (None, None));
+        assert_eq!(lacking((None, Some(7)), (1, 2)), (None, Some(7)));
+        assert_eq!(lacking((Some(1), Some(7)), (0, 7)), (Some(1), None));
+    }
+
+    #[test]
+    fn a_sandbox_that_lets_no_file_be_given_away_is_named() {
+        let refused = advise(io::Error::from_raw_os_error(Errno::EPERM as i32)).to_string();
+        assert!(refused.contains("PrivateUsers=no"), "{refused}");
+        let other = advise(io::Error::from_raw_os_error(Errno::EIO as i32));
+        assert_eq!(other.raw_os_error(), Some(Errno::EIO as i32));
+    }
 }

@@ -110,7 +110,9 @@ const NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWNET;
 
 /// The kernel's name of the processor that this program is built for (`linux/audit.h`).
-const PROCESSOR: Option<u32> = if cfg!(target_arch = "x86_64") {
+const PROCESSOR: Option<u32> = if cfg!(target_endian = "big") {
+    None
+} else if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) {
     Some(0xC000_003E)
 } else if cfg!(target_arch = "aarch64") {
     Some(0xC000_00B7)

@@ -1,13 +1,14 @@
 //! Looks up: which folders the configuration means, and whether another one would mean more.
 
 use std::fs::read_link;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Listen, Mode};
 
 /// What every program reads: libraries, names, settings, and what the kernel tells. In /run are
-/// also resolvers' files and systemd's credentials.
-pub(super) const SYSTEM: [&str; 11] = [
+/// also resolvers' files and systemd's credentials, in /var/lib names of users.
+pub(super) const SYSTEM: [&str; 13] = [
     "/dev/random",
     "/dev/urandom",
     "/etc",
@@ -19,6 +20,8 @@ pub(super) const SYSTEM: [&str; 11] = [
     "/run",
     "/sys",
     "/usr",
+    "/var/lib/extrausers",
+    "/var/lib/misc",
 ];
 
 /// Files below /etc that often lead elsewhere, perhaps to where nothing is yet.
@@ -39,6 +42,8 @@ struct Wish {
     writes: bool,
     /// Others make it anew or lead it elsewhere: what lies above it is granted.
     changes: bool,
+    /// It was to be there at the start, or what is to be read in it.
+    is_missing: bool,
 }
 
 /// The folders that a configuration means, or the setting that means nearly everything.
@@ -49,17 +54,28 @@ pub(super) fn grants(config: &Config, config_path: &Path) -> Result<Vec<Grant>, 
         folder: folder.to_owned(),
         writes: true,
         changes: false,
+        is_missing: false,
     };
     wishes.push(own("data_dir", &config.data_dir));
     wishes.push(own("runtime_dir", &config.runtime_dir));
     wishes.extend(of_file("the configuration", config_path, false));
     for file in LEADING {
-        wishes.extend(of_file(file, Path::new(file), false));
+        let of = of_file(file, Path::new(file), false).into_iter();
+        wishes.extend(of.map(|wish| Wish {
+            is_missing: false,
+            ..wish
+        }));
     }
     let mut grants: Vec<Grant> = SYSTEM.iter().map(|folder| read(folder)).collect();
     for wish in wishes {
         let there = nearest(&wish.folder);
         let above = there.parent().filter(|above| above.parent().is_some());
+        if wish.is_missing && above.is_none() && may_be_mounted_over(&there) {
+            let (setting, there) = (wish.setting, there.display());
+            return Err(format!(
+                "{setting} is missing, and a disk may be mounted on {there} yet"
+            ));
+        }
         let folder = match above {
             Some(above) if wish.changes && wish.folder.exists() => above.to_owned(),
             _ => there,
@@ -125,6 +141,7 @@ fn wishes(config: &Config) -> Vec<Wish> {
             folder: home.clone(),
             writes: true,
             changes: true,
+            is_missing: !home.exists(),
         });
     }
     wishes
@@ -146,6 +163,7 @@ fn of_file(setting: &'static str, file: &Path, writes: bool) -> Vec<Wish> {
             folder: folder.to_owned(),
             writes,
             changes: !writes,
+            is_missing: !writes && !file.exists(),
         })
         .collect()
 }
@@ -154,6 +172,14 @@ fn of_file(setting: &'static str, file: &Path, writes: bool) -> Vec<Wish> {
 fn nearest(folder: &Path) -> PathBuf {
     let there = folder.ancestors().find_map(|path| path.canonicalize().ok());
     there.unwrap_or_else(|| PathBuf::from("/"))
+}
+
+/// Whether a folder right below the root lies on the root's disk. A rule for it would not hold
+/// for a disk that is mounted there later, and nothing above it can be granted.
+fn may_be_mounted_over(there: &Path) -> bool {
+    let disk = |path: &Path| path.metadata().map(|facts| facts.dev()).ok();
+    let is_system = SYSTEM.iter().any(|folder| there.starts_with(folder));
+    there.parent().is_some() && !is_system && disk(there) == disk(Path::new("/"))
 }
 
 fn read(folder: &str) -> Grant {
@@ -209,6 +235,15 @@ mod tests {
     fn a_path_of_which_nothing_exists_is_named() {
         let why = granted("/nowhere-at-all/data", "/usr/share").unwrap_err();
         assert!(why.starts_with("data_dir in /nowhere-at-all/data"), "{why}");
+    }
+
+    #[test]
+    fn where_a_disk_may_be_mounted_later_no_rule_is_made() {
+        let disk = |path: &str| Path::new(path).metadata().unwrap().dev();
+        let result = granted("/usr/lib", "/opt/nothing-yet");
+        assert_eq!(result.is_err(), disk("/opt") == disk("/"), "{result:?}");
+        assert!(granted("/usr/lib", "/usr/nothing-yet").is_ok());
+        assert!(granted("/opt/nothing-yet", "/usr/share").is_ok());
     }
 
     #[test]

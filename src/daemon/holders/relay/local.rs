@@ -7,13 +7,20 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{User, geteuid};
 use tracing::warn;
 
 use crate::config::Listen;
+use crate::store::durable::read_bounded;
+
+/// What lets the users of `relay.users` have their numbers in a unit.
+const NAMELESS: &str = "the unit needs PrivateUsers=no in a drop-in";
+
+/// The kernel takes 340 lines of three numbers each.
+const USER_MAP_OCTETS_MAX: usize = 16 * 1024;
 
 /// The listening socket and who may come.
 #[derive(Debug)]
@@ -57,9 +64,16 @@ impl Door {
             Listener::Unix(unix) => unix.set_nonblocking(true),
         }
         .map_err(failed)?;
+        let known = known_users();
         let mut numbers = vec![0, geteuid().as_raw()];
         for user in users {
-            numbers.push(number_of(user)?);
+            let number = number_of(user)?;
+            if known.contains(number) {
+                numbers.push(number);
+            } else {
+                // Let in, its number could be anybody's.
+                warn!(hint = NAMELESS, "relay.users: {user} has no number in here");
+            }
         }
         Ok(Self {
             listener,
@@ -91,11 +105,12 @@ impl Door {
                 let user = peer.uid();
                 if !self.users.contains(&user) {
                     if self.sent_away.replace(Some(user)) != Some(user) {
-                        warn!(
-                            user,
-                            hint = "add it to relay.users",
-                            "the relay sent a user away"
-                        );
+                        let hint = if known_users().contains(user) {
+                            "add it to relay.users"
+                        } else {
+                            NAMELESS
+                        };
+                        warn!(user, hint, "the relay sent a user away");
                     }
                     return Ok(None);
                 }
@@ -174,6 +189,34 @@ fn bind(path: &PathBuf) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// The users that have numbers in this user namespace; all others share one, 65534 mostly.
+struct Known(Vec<(u64, u64)>);
+
+impl Known {
+    /// Of lines `first-inside first-outside count`; none at all: every user is known.
+    fn parse(map: &str) -> Self {
+        let line = |line: &str| {
+            let mut numbers = line.split_whitespace().map(str::parse::<u64>);
+            let first = numbers.next()?.ok()?;
+            let count = numbers.nth(1)?.ok()?;
+            Some((first, count))
+        };
+        Self(map.lines().filter_map(line).collect())
+    }
+
+    fn contains(&self, user: u32) -> bool {
+        let user = u64::from(user);
+        let is_in =
+            |(first, count): &(u64, u64)| user.checked_sub(*first).is_some_and(|at| at < *count);
+        self.0.is_empty() || self.0.iter().any(is_in)
+    }
+}
+
+fn known_users() -> Known {
+    let map = read_bounded(Path::new("/proc/self/uid_map"), USER_MAP_OCTETS_MAX);
+    Known::parse(&String::from_utf8_lossy(&map.unwrap_or_default()))
+}
+
 fn number_of(user: &str) -> Result<u32, String> {
     if let Ok(number) = user.parse() {
         return Ok(number);
@@ -181,5 +224,21 @@ fn number_of(user: &str) -> Result<u32, String> {
     match User::from_name(user) {
         Ok(Some(found)) => Ok(found.uid.as_raw()),
         _ => Err(format!("relay.users: there is no user called {user:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Known;
+
+    #[test]
+    fn who_has_no_number_of_its_own_is_not_known() {
+        let unit =
+            Known::parse("         0          0          1\n       998        998          1\n");
+        assert!(unit.contains(0) && unit.contains(998));
+        assert!(!unit.contains(999) && !unit.contains(65534));
+        let whole = Known::parse("         0          0 4294967295\n");
+        assert!(whole.contains(999) && whole.contains(65534));
+        assert!(Known::parse("").contains(999));
     }
 }

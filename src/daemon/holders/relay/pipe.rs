@@ -231,7 +231,8 @@ impl Pipe {
                 Ok(amount) => {
                     let octets = scratch.plain.get(..amount).unwrap_or_default();
                     if !self.is_remote_deaf {
-                        self.is_remote_deaf = self.remote.push(octets).is_err();
+                        let pushed = self.remote.push(octets);
+                        pushed.unwrap_or_else(|error| self.lose(&error));
                         passed = passed.saturating_add(amount as u64);
                     }
                     Seen::of(amount, scratch.plain.len())
@@ -288,8 +289,8 @@ impl Pipe {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return passed,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.has_remote_ended = true;
                     self.lose(&error);
+                    self.has_remote_ended = true;
                 }
             }
         }
@@ -312,10 +313,11 @@ impl Pipe {
         }
     }
 
-    /// The kernel says only once why; whoever asks next sees just the end.
+    /// The kernel says only once why; whoever asks next sees just the end. After an end that one
+    /// side wanted, what the other still says has nowhere to go: nothing is lost by that.
     fn lose(&mut self, error: &io::Error) {
         self.is_remote_deaf = true;
-        if !self.has_local_ended {
+        if !self.is_half_open() {
             self.loss = self.loss.or(Some(error.kind()));
         }
     }
@@ -332,6 +334,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::{Local, Pipe, Remote, Scratch, Ways};
+    use crate::daemon::reset;
     use std::io::Write as _;
 
     /// A pipe without TLS, the client's far end and the LNS's far end.
@@ -361,11 +364,7 @@ mod tests {
             while matches!(lns.write(&[7; 8192]), Ok(1..)) {}
             work(&mut pipe, 1);
         }
-        assert_eq!(
-            pipe.deadline(),
-            None,
-            "as long as both live it may take its time"
-        );
+        assert_eq!(pipe.deadline(), None, "both live: it may take its time");
         drop(lns);
         while work(&mut pipe, 2) > 0 {}
         assert!(!pipe.waiting.is_empty());
@@ -373,5 +372,29 @@ mod tests {
         client.shutdown(std::net::Shutdown::Write).unwrap();
         work(&mut pipe, 3);
         assert!(pipe.deadline().is_some());
+    }
+
+    #[test]
+    fn a_client_that_talks_on_after_the_lns_has_ended_has_lost_nothing() {
+        let (mut pipe, mut client, lns) = pipe();
+        drop(lns);
+        work(&mut pipe, 1);
+        assert!(pipe.has_remote_ended);
+        for now_s in 2..5 {
+            client.write_all(b"still here").unwrap();
+            work(&mut pipe, now_s);
+        }
+        assert!(pipe.is_remote_deaf);
+        assert_eq!(pipe.take_loss(), None);
+    }
+
+    #[test]
+    fn a_reset_that_only_a_write_meets_is_a_loss() {
+        let (mut pipe, mut client, lns) = pipe();
+        reset::when_closed(&lns);
+        drop(lns);
+        client.write_all(b"on its way").unwrap();
+        pipe.pass_up(&mut Scratch::new());
+        assert!(pipe.take_loss().is_some());
     }
 }
