@@ -27,7 +27,7 @@ fn many_tries_are_one_line_and_the_mended_home_gets_the_set() {
     service.until("told", |service| service.show("/handed_over").is_string());
     let before = around.cups.requests().len();
     service.until("more polls", |_| around.cups.requests().len() >= before + 3);
-    assert_eq!(service.count("cannot be handed over"), 1);
+    service.says_once("cannot be handed over");
     fs::remove_dir(&in_the_way).unwrap();
     service.until("handed over", |service| {
         service.show("/handed_over") == json!(true)

@@ -57,7 +57,7 @@ fn an_interface_that_comes_up_ends_the_wait() {
     service.until("asking again", |service| {
         service.show("/cycle/attempts_since_success") == json!(2)
     });
-    assert_eq!(service.count("NetworkChanged"), 1);
+    service.says_once("NetworkChanged");
 }
 
 fn is_possible() -> bool {

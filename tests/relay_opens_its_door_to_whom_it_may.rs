@@ -53,7 +53,7 @@ fn a_user_who_is_not_listed_is_sent_away_and_told_of_once() {
     service.until("both counted", |service| {
         figure(service, "turned_away") == 2
     });
-    assert_eq!(service.count("the relay sent a user away"), 1);
+    service.says_once("the relay sent a user away");
     assert_eq!(service.count("65534"), 1, "the user is named");
     drop(service);
     scene.device.set("relay.users", json!([NOBODY.to_string()]));

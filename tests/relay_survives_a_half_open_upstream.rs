@@ -123,7 +123,7 @@ fn idle_and_busy_connections_that_vanish_end_in_time_and_others_go_on() {
         1,
         "told once"
     );
-    assert_eq!(service.count(&why), 1);
+    service.says_once(&why);
     let shown = stand.scene.device.run("status").out;
     assert!(
         shown.contains(&stand.host()) && shown.contains("lost 2, last"),

@@ -143,7 +143,7 @@ fn what_the_lns_wants_to_run_is_refused_in_one_line() {
         service.show("/lns/holder/frames_down") == json!(1)
     });
     service.until("told", |service| service.count("by runcmd; refused") == 1);
-    assert_eq!(service.count("reports an error: no such gateway"), 1);
+    service.says_once("reports an error: no such gateway");
     assert_eq!(service.count("by rmtsh"), 0);
     assert!(!marker.exists());
     assert!(is_up(&service));

@@ -62,7 +62,7 @@ fn it_is_started_watched_and_started_again_and_outlives_the_agent() {
         unit.systemd.pid().is_some()
             && service.show("/lns/holder/pid").as_u64() == unit.systemd.pid()
     });
-    assert_eq!(service.count("station.service is started"), 1);
+    service.says_once("station.service is started");
     let first = unit.systemd.pid();
     // Not yet connected, so that this is noticed within five seconds.
     unit.systemd.kill();
@@ -70,7 +70,7 @@ fn it_is_started_watched_and_started_again_and_outlives_the_agent() {
         unit.systemd.pid() != first
             && service.show("/lns/holder/pid").as_u64() == unit.systemd.pid()
     });
-    assert_eq!(service.count("station was killed by signal 9"), 1);
+    service.says_once("station was killed by signal 9");
     service.until("connected", is_connected);
     service.signal("TERM");
     assert_eq!(service.wait(Duration::from_secs(15)), Some(0));

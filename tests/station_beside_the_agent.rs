@@ -28,7 +28,7 @@ fn it_is_started_with_the_first_set_and_its_connection_is_the_link() {
     service.until("up", |service| {
         service.show("/lns/link/state") == json!("up")
     });
-    assert_eq!(service.count("station is started as process"), 1);
+    service.says_once("station is started as process");
     let holder = service.show("/lns/holder");
     assert_eq!(holder["state"], json!("running"), "{holder}");
     assert_eq!(holder["restarts"], json!(0), "{holder}");
@@ -69,7 +69,7 @@ fn a_killed_station_is_started_again() {
     let first = pid(&service);
     kill(first, "KILL");
     service.until("another", |service| ![0, first].contains(&pid(service)));
-    assert_eq!(service.count("station was killed by signal 9"), 1);
+    service.says_once("station was killed by signal 9");
     assert_eq!(service.show("/lns/holder/restarts"), json!(1));
     let last = service.show("/lns/holder/last_exit");
     assert_eq!(last, json!("was killed by signal 9"));
@@ -97,7 +97,7 @@ fn one_that_ignores_sigterm_is_killed_with_its_group() {
     service.signal("TERM");
     assert_eq!(service.wait(Duration::from_secs(25)), Some(0));
     assert!(!is_alive(child));
-    assert_eq!(service.count("is killed"), 1, "{:#?}", service.lines());
+    service.says_once("is killed");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn leftovers_that_would_hurt_are_removed_before_the_start() {
         service.count("the radio is a double") == 1
     });
     assert!(!update.exists());
-    assert_eq!(service.count("station would have run it unchecked"), 1);
+    service.says_once("station would have run it unchecked");
     assert_eq!(service.count("ran a left-over update"), 0);
     service.until("its own file", |service| {
         fs::read_to_string(&file).is_ok_and(|text| text == pid(service).to_string())
@@ -200,7 +200,7 @@ fn five_fast_ends_in_a_row_are_a_failure() {
     service.until("failing", |service| {
         service.show("/lns/holder/state") == json!("station_failing")
     });
-    assert_eq!(service.count("station ends again and again"), 1);
+    service.says_once("station ends again and again");
     service.until("told", |service| {
         service.show("/lns/link/why/code") == json!("station_failing")
     });

@@ -149,7 +149,7 @@ fn an_lns_that_is_restarted_is_used_again() {
     .unwrap();
     until(&service, "up again", is_up);
     assert_untouched(&service, child);
-    assert_eq!(service.count("the LNS link is lost"), 1);
+    service.says_once("the LNS link is lost");
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn the_station_of_a_killed_agent_makes_room() {
 fn one_that_ignores_sigterm_makes_room_too() {
     let scene = Scene::deaf("--faster 20");
     let service = outlives_its_agent(&scene);
-    assert_eq!(service.count("it does not end within 10 seconds"), 1);
+    service.says_once("it does not end within 10 seconds");
 }
 
 /// Kills the agent; the next one has a station of its own.
@@ -348,7 +348,7 @@ fn changed_settings_are_taken_while_the_agent_runs() {
         ![0, child].contains(&pid(service))
     });
     assert!(!is_alive(child));
-    assert_eq!(service.count("station's settings have changed"), 1);
+    service.says_once("station's settings have changed");
     until(&service, "with them", |service| {
         service.count("of a flood") == 3
     });

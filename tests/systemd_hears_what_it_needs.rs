@@ -114,7 +114,7 @@ fn polls_that_change_nothing_leave_one_line() {
     around.offer("first");
     let service = device.serve();
     service.until("six polls", |_| around.cups.requests().len() >= 7);
-    assert_eq!(service.count("up to date"), 1, "{:#?}", service.lines());
+    service.says_once("up to date");
     around.cups.set_trouble(Some(Refusal::Internal));
     service.until("failed", |service| service.count("the cycle failed") == 1);
     around.cups.set_trouble(None);
@@ -123,12 +123,7 @@ fn polls_that_change_nothing_leave_one_line() {
     let asked = around.cups.requests().len();
     service.until("three polls", |_| around.cups.requests().len() >= asked + 3);
     assert_eq!(service.count("up to date"), 2, "{:#?}", service.lines());
-    assert_eq!(
-        service.count("the cycle failed"),
-        1,
-        "{:#?}",
-        service.lines()
-    );
+    service.says_once("the cycle failed");
 }
 
 #[test]
@@ -144,12 +139,7 @@ fn the_same_trouble_again_leaves_one_line() {
         });
         assert_eq!(device.run("refresh").code, Some(0));
     }
-    assert_eq!(
-        service.count("the cycle failed"),
-        1,
-        "{:#?}",
-        service.lines()
-    );
+    service.says_once("the cycle failed");
     around.cups.set_trouble(Some(Refusal::Forbidden));
     assert_eq!(device.run("refresh").code, Some(0));
     service.until("other trouble", |service| {

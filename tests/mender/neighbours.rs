@@ -121,7 +121,7 @@ fn the_token_is_never_written_to_a_disk() {
         return;
     }
     let service = scene.serve_until("authorised");
-    assert_eq!(service.count("runtime_on_disk"), 1);
+    service.says_once("runtime_on_disk");
     let names: Vec<_> = fs::read_dir(scene.device.path("run"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
@@ -234,7 +234,7 @@ fn each_update_is_announced_once() {
     service.until("release 2", |_| {
         said() == "--name release-1\n--name release-2\n"
     });
-    assert_eq!(service.count("an update waits on the Mender server"), 1);
+    service.says_once("an update waits on the Mender server");
     assert!(scene.mender.deployment_statuses().is_empty());
 }
 

@@ -82,6 +82,17 @@ impl Service {
         lines.iter().filter(|line| line.contains(text)).count()
     }
 
+    /// Waits for a line of the log with this text, of which there must be no second. What the
+    /// status shows may be a moment ahead of the log.
+    ///
+    /// # Panics
+    /// There is none after a minute, or more than one.
+    #[track_caller]
+    pub fn says_once(&self, text: &str) {
+        self.until(text, |service| service.count(text) > 0);
+        assert_eq!(self.count(text), 1, "{:#?}", self.lines());
+    }
+
     /// What it told systemd so far, and when.
     #[must_use]
     pub fn told(&self) -> Vec<(Instant, String)> {
