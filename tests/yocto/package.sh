@@ -4,7 +4,8 @@
 # Yocto's own compilers would be built from sources that have to be fetched. Debian's take their
 # place (stand-ins/); our recipe and all classes are as they are. README.md of the layer lists what
 # that leaves unproved.
-package() {
+prepare_package() {
+    [ ! -e "$work/stand-ins" ] || return 0
     local rust=$root/target/rust-1.85 program
     local stand_ins=$work/stand-ins
     cp -r "$root/tests/yocto/stand-ins" "$stand_ins"
@@ -21,7 +22,10 @@ END_OF_PROGRAM
     done
     fetch_crates
     configure_package
-    PATH=$stand_ins/programs:$PATH bitbake_run package bitbake mtls-agent \
+}
+
+package() {
+    PATH=$work/stand-ins/programs:$PATH bitbake_run package bitbake mtls-agent \
         >"$work/package.txt" 2>&1 || {
         grep -v '^NOTE: ' "$work/package.txt" | tail -n 60
         return 1
@@ -45,6 +49,7 @@ fetch_crates() {
 
 configure_package() {
     chown -R --reference="$work/home" "$work/stand-ins" "$work/package"
+    # The first command in it makes the folder's configuration.
     bitbake_run package true
     {
         echo "DL_DIR = \"$work/package/downloads\""
@@ -80,6 +85,8 @@ look_into_package() {
     for part in preinst postinst prerm; do
         sh -n "$found/control/$part"
     done
+    # Mender's unit is in a package of its own.
+    [ -s "$(echo "$work/package/"tmp*/deploy/ipk/*/mtls-agent-mender_*.ipk)" ]
     echo "preset, units, conffile, and the user in preinst are as the recipe says"
 }
 
