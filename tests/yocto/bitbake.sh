@@ -105,7 +105,7 @@ for part in "$@"; do
         parse)
             configure_build
             timed "parsing" parse
-            echo "Proved: the layer parses beside openembedded-core, and every recipe it needs is there."
+            echo "Proved: the layer parses beside openembedded-core, with every recipe it needs."
             ;;
         check)
             configure_build
@@ -122,8 +122,8 @@ for part in "$@"; do
             timed "package" package
             look_into_package
             timed "rotation" live_through_package
-            echo "Proved: bitbake makes a package of the recipe, and its program works. Not proved:" \
-                "Yocto's own compilers, libc and pseudo, which Debian's stood in for."
+            echo "Proved: bitbake makes a package of the recipe, and its program works."
+            echo "Not proved: Yocto's own compilers, libc and pseudo; Debian's stood in for them."
             ;;
         *)
             echo "no such part: $part" >&2
