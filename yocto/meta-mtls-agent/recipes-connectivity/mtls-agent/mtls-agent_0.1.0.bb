@@ -73,8 +73,11 @@ FILES:${PN}-mender += "\
     ${datadir}/dbus-1/system.d \
 "
 
-# Not in SYSTEMD_SERVICE: only who names an instance wants it.
-FILES:${PN} += "${systemd_system_unitdir}/mtls-agent@.service"
+# The instance unit is not in SYSTEMD_SERVICE: only who names an instance wants it.
+FILES:${PN} += "\
+    ${nonarch_libdir}/tmpfiles.d \
+    ${systemd_system_unitdir}/mtls-agent@.service \
+"
 
 CONFFILES:${PN} = "${sysconfdir}/mtls-agent/agent.json"
 
