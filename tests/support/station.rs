@@ -1,9 +1,11 @@
 //! Makes: a gateway whose Basic Station is this very test program, started by a script.
 
+use core::time::Duration;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use mtls_lab::device::{Device, Scratch, Service, Surroundings};
 use mtls_lab::station::{Options, run};
@@ -102,6 +104,20 @@ const NAME: &str = "plays_the_station_when_told_to";
 fn plays_the_station_when_told_to() {
     if let Ok(words) = std::env::var(WORDS) {
         let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        let mut home = words.iter().skip_while(|word| *word != "-h").skip(1);
+        if let Some(gateway) = home.next().and_then(|home| Path::new(home).parent()) {
+            end_with(gateway.to_owned());
+        }
         std::process::exit(run(&Options::parse(&words)));
     }
+}
+
+/// One whose agent was killed goes on; its test has ended when the gateway's folder is gone.
+fn end_with(gateway: PathBuf) {
+    thread::spawn(move || {
+        while gateway.exists() {
+            thread::sleep(Duration::from_secs(1));
+        }
+        std::process::exit(0);
+    });
 }
