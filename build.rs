@@ -2,11 +2,13 @@
 //!
 //! | what | off a 64-bit binary | price |
 //! |---|---|---|
-//! | packed relocations | 130 KiB | needs glibc 2.36 or musl 1.2.4 on the device |
+//! | packed relocations | 130 KiB | needs glibc 2.36 on the device |
 //! | no unwind tables | 290 KiB | `RUST_BACKTRACE` shows nothing; a panic still tells where |
 //!
 //! A release panics by aborting, so nothing ever unwinds; the standard library brings its
-//! tables all the same. Linkers without the first option ignore it.
+//! tables all the same. Nothing is packed for musl: a static program has no such relocations, zig's
+//! linker refuses the option, and musl before 1.2.4 could not read the result.
+//! Other linkers without the first option ignore it.
 
 #![expect(
     clippy::disallowed_methods,
@@ -23,7 +25,9 @@ const SCRIPT: &str =
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
-    println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    if env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|library| library != "musl") {
+        println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
     if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
         let script = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("small.ld");
         fs::write(&script, SCRIPT)?;
