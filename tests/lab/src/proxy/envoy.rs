@@ -68,6 +68,8 @@ fn configuration(sites: &[Site]) -> String {
 fn listener(site: &Site) -> String {
     format!(
         r#"  - address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+    # Two of them at one port would share the connections, and neither would complain.
+    enable_reuse_port: false
     filter_chains:
     - transport_socket:
         name: envoy.transport_sockets.tls

@@ -4,10 +4,11 @@ pub mod envoy;
 
 use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -115,7 +116,8 @@ pub fn free_port() -> io::Result<u16> {
 }
 
 /// A free port of 127.0.0.1 above those that Linux gives to outgoing connections: a server that
-/// goes for a while finds it still free.
+/// goes for a while finds it still free. It is this program's until it ends, also while nobody
+/// listens there: who asks for one at the same time gets another.
 ///
 /// # Errors
 /// There is none.
@@ -123,12 +125,21 @@ pub fn steady_port() -> io::Result<u16> {
     const FIRST: u16 = 61_000;
     const COUNT: u16 = 4_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    static SIGNS: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
     // Two test programs at a time begin at different places.
     let begin = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap_or_default();
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = FIRST + begin.wrapping_add(step) % COUNT;
+        // The UDP port of this number is the sign that the TCP port is taken.
+        let Ok(sign) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)) else {
+            continue;
+        };
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            SIGNS
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(sign);
             return Ok(port);
         }
     }
@@ -168,4 +179,19 @@ fn bound_to_this_process(command: &Command) -> Command {
     };
     bound.args(command.get_args());
     bound
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+
+    use super::steady_port;
+
+    #[test]
+    fn a_steady_port_bears_a_sign_for_other_programs() {
+        let port = steady_port().unwrap();
+        assert_ne!(steady_port().unwrap(), port);
+        let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
+        assert!(other.is_err(), "another program would take {port}");
+    }
 }
