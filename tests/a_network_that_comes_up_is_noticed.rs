@@ -11,11 +11,11 @@
 )]
 
 use std::fs;
-use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use mtls_lab::device::{Device, Scratch, Service, Surroundings};
+use mtls_lab::skip::skipped;
 use serde_json::json;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
@@ -23,13 +23,10 @@ const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
 #[test]
 fn an_interface_that_comes_up_ends_the_wait() {
     if !is_possible() {
-        // Past the test harness, which keeps what a passed test prints to itself.
-        writeln!(
-            io::stderr(),
-            "skipped: no network of its own can be made here"
-        )
-        .unwrap();
-        return;
+        return skipped(
+            "an interface that comes up",
+            "no network of its own can be made here",
+        );
     }
     let scratch = Scratch::new();
     let around = Surroundings::start(scratch.path());

@@ -5,7 +5,6 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
-    clippy::print_stderr,
     reason = "a test ends when its set-up fails, starts itself as another user, and says when it is not root"
 )]
 
@@ -18,6 +17,7 @@ use std::process::Command;
 
 use mtls_lab::device::Scratch;
 use mtls_lab::relay::{Scene, figure, head};
+use mtls_lab::skip::skipped;
 use serde_json::json;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
@@ -46,7 +46,7 @@ fn a_user_who_is_not_listed_is_sent_away_and_told_of_once() {
         command.current_dir("/").status()
     };
     match come("") {
-        Err(error) => return eprintln!("not shown: this test needs root: {error}"),
+        Err(error) => return skipped(NAME, &format!("it needs root: {error}")),
         Ok(status) => assert!(status.success(), "nobody was let in"),
     }
     assert!(come("").unwrap().success(), "nobody was let in");

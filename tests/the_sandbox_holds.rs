@@ -16,6 +16,7 @@ use std::thread;
 use landlock::{ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr};
 use mtls_lab::device::{Device, EUI, Scratch, Service, Surroundings};
 use mtls_lab::openssl::set_mode;
+use mtls_lab::skip::skipped;
 use nix::sys::prctl::set_no_new_privs;
 use seccompiler::{apply_filter, sock_filter};
 use serde_json::json;
@@ -143,7 +144,7 @@ fn a_home_made_anew_by_its_unit_is_still_written() {
 #[test]
 fn what_lies_outside_is_refused_by_name_until_a_restart() {
     if !has_landlock() {
-        return;
+        return skipped("what Landlock keeps out", "this kernel has none");
     }
     let scratch = Scratch::new();
     let (mut device, around) = scene(&scratch);
@@ -170,7 +171,7 @@ fn what_lies_outside_is_refused_by_name_until_a_restart() {
 #[test]
 fn a_link_that_is_turned_to_the_outside_is_kept_out_by_the_kernel() {
     if !has_landlock() {
-        return;
+        return skipped("what Landlock keeps out", "this kernel has none");
     }
     let scratch = Scratch::new();
     let (mut device, around) = scene(&scratch);

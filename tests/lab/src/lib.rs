@@ -14,6 +14,7 @@
 //! | [`relay`] | a gateway whose agent relays, and local clients |
 //! | [`vanish`] | a far network whose packets vanish |
 //! | [`station`] | Basic Station, for whoever starts and watches it |
+//! | [`skip`] | nothing: it says that a test is skipped, where it may be |
 //! | [`openssl`] | the operator's own hands |
 //!
 //! The doubles share no code with the agent: a mistake in one cannot hide a mistake in the other.
@@ -39,6 +40,7 @@ pub mod pki;
 pub mod proxy;
 pub mod relay;
 pub mod server;
+pub mod skip;
 pub mod station;
 pub mod tls;
 pub mod vanish;

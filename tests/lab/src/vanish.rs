@@ -7,13 +7,14 @@
 //! one: they are sent, and nobody takes them. No link goes down, no route and no error tells of
 //! it. That needs `unshare`, `ip` and a kernel with veth, but no root.
 
-use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
+
+use crate::skip::skipped;
 
 /// Where the far servers listen; their certificates are good for it.
 pub const FAR: &str = "192.0.2.2";
@@ -54,9 +55,10 @@ pub fn is_alone(name: &str) -> bool {
         trial.is_ok_and(|status| status.success())
     };
     let Some(way) = ways.iter().find(is_possible) else {
-        // Past the test harness, which keeps what a passed test prints to itself.
-        let why = "no network of its own can be made here (unshare, ip, veth)";
-        drop(writeln!(io::stderr(), "skipped: {name}: {why}"));
+        skipped(
+            name,
+            "no network of its own can be made here (unshare, ip, veth)",
+        );
         return false;
     };
     let itself = std::env::current_exe().expect("a test knows its own file");
