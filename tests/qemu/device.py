@@ -108,6 +108,14 @@ class Device:
         self.machine = Machine(self.architecture, self.images, folder=self.folder, boot=boot, **options)
         return self.machine
 
+    def commission(self):
+        """Leaves it off, with set 1 in use and on its disk."""
+        self.lab.offer(1)
+        machine = self.start()
+        self.lab.linked(180, machine, 1)
+        machine.run("sync")
+        machine.cut()
+
     def status(self):
         """What `mtls-agent status --json` says in the guest."""
         return json.loads(self.machine.run("mtls-agent status --json"))

@@ -6,11 +6,7 @@ ARCHITECTURES = ("arm64",)
 
 
 def play(device):
-    device.lab.offer(1)
-    machine = device.start()
-    device.lab.linked(180, machine, 1)
-    machine.run("sync")
-    machine.cut()
+    device.commission()
     mount(device, "ro")
     device.lab.offer(2)
     machine = device.start(boot="systemd")

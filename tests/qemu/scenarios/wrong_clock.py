@@ -8,11 +8,7 @@ EARLY_US = 60_000_000
 
 
 def play(device):
-    device.lab.offer(1)
-    machine = device.start()
-    device.lab.linked(180, machine, 1)
-    machine.run("sync")
-    machine.cut()
+    device.commission()
     # While it was off, the certificate in front of CUPS was renewed. Its first day, in 2048, lies
     # behind all that the device knows to have passed. That of the LNS is of 2024.
     device.lab.tell("server future")
