@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use mtls_lab::device::{Device, Scratch, Surroundings};
 use mtls_lab::openssl::set_mode;
+use mtls_lab::skip::skipped;
 use serde_json::json;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
@@ -23,7 +24,7 @@ fn a_key_of_mode_0440_counts_in_the_folder_of_credentials_only() {
     fs::copy(&around.pki.device.key, &key).unwrap();
     device.set("identity.key", key.to_str());
     if fs::metadata(&key).unwrap().uid() != 0 {
-        return; // Only root can make a file of root's.
+        return skipped("a key of root's", "only root can make one");
     }
     let is_taken = |mode: u32, folder: &std::path::Path| {
         set_mode(&key, mode);

@@ -119,6 +119,7 @@ impl Surroundings {
 pub struct Device {
     scratch: Scratch,
     binary: PathBuf,
+    launcher: String,
     /// The configuration; written before each run.
     pub settings: Value,
 }
@@ -195,6 +196,7 @@ impl Device {
         Self {
             scratch,
             binary: binary.into(),
+            launcher: String::new(),
             settings,
         }
     }
@@ -211,6 +213,11 @@ impl Device {
     /// The name has more than two parts.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
         put(&mut self.settings, name, value.into());
+    }
+
+    /// Has the binary started by another program from now on: `setpriv --nnp --`.
+    pub fn launch_by(&mut self, launcher: &str) {
+        launcher.clone_into(&mut self.launcher);
     }
 
     /// Writes the configuration to `agent.json`.
@@ -250,7 +257,7 @@ impl Device {
     #[must_use]
     pub fn serve_in_place(&self) -> Service {
         self.configure();
-        let mut command = Command::new(&self.binary);
+        let mut command = self.program();
         command
             .args(["run", "--config", "agent.json"])
             .current_dir(self.scratch.path())
@@ -274,9 +281,20 @@ impl Device {
         }
     }
 
+    /// The binary, without any words yet.
+    fn program(&self) -> Command {
+        let mut words = self.launcher.split_whitespace();
+        let Some(first) = words.next() else {
+            return Command::new(&self.binary);
+        };
+        let mut command = Command::new(first);
+        command.args(words).arg(&self.binary);
+        command
+    }
+
     fn command(&self, words: &str) -> Command {
         self.configure();
-        let mut command = Command::new(&self.binary);
+        let mut command = self.program();
         command
             .args(words.split_whitespace())
             .arg("--config")
