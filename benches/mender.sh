@@ -20,7 +20,7 @@ ours=$(realpath "$target/mtls-agent.stripped")
 # What we would install, kB.
 installed() {
     stat -c %s "$ours" systemd/mtls-agent-mender.service \
-        systemd/io.mender.AuthenticationManager.conf |
+        systemd/mtls-agent-mender.conf |
         awk '{ sum += int(($1 + 1023) / 1024) } END { print sum }'
 }
 

@@ -1,5 +1,5 @@
-//! With the policy file that we ship, the bus of a device lets root own the name and ask for the
-//! token, and refuses both to any other user.
+//! With the policy file that we ship, the bus of a device lets the agent's user and root own the
+//! name, root alone ask for the token, and refuses both to any other user.
 
 #![cfg(feature = "dbus")]
 #![expect(
@@ -79,14 +79,40 @@ fn root_owns_the_name_and_asks_and_another_user_does_neither() {
         assert!(said.contains("AccessDenied"), "{said}");
     }
     assert!(!bus.take_wish());
-    let output = as_nobody("dbus-send")
+    let said = requested(&daemon, as_nobody("dbus-send"));
+    assert!(said.contains("AccessDenied"), "{said}");
+    assert_eq!(bus.standing(), "ready");
+}
+
+/// What the bus says to a user who wants to own the name.
+fn requested(daemon: &SystemBus, mut dbus_send: Command) -> String {
+    let output = dbus_send
         .arg(format!("--bus={}", daemon.address()))
         .args(["--print-reply", "--dest=org.freedesktop.DBus", "/"])
         .arg("org.freedesktop.DBus.RequestName")
         .args(["string:io.mender.AuthenticationManager", "uint32:2"])
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
+#[test]
+fn the_user_of_the_unit_owns_the_name_beside_the_policy_of_mender_and_may_not_ask() {
+    if !are_we_root() {
+        skipped(
+            "the user's right to the name",
+            "only root can be several users",
+        );
+        return;
+    }
+    let scratch = Scratch::new();
+    std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let daemon = SystemBus::start_beside_mender(scratch.path(), "nobody");
+    let said = requested(&daemon, as_nobody("dbus-send"));
+    // 1: it is the owner now.
+    assert!(said.contains("uint32 1"), "{said}");
+    let (bus, _wake) = bus(&daemon);
+    until("ready", || bus.standing() == "ready");
+    let said = daemon.call(as_nobody("dbus-send"), "GetJwtToken");
     assert!(said.contains("AccessDenied"), "{said}");
-    assert_eq!(bus.standing(), "ready");
 }

@@ -7,22 +7,30 @@
     reason = "a test writes its own copies of the units, and ends when it cannot"
 )]
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mtls_lab::device::Scratch;
+use mtls_lab::skip::skipped;
 
 /// Folder, unit, and the most that `systemd-analyze security` may find, in tenths.
 const UNITS: [(&str, &str, u32); 4] = [
     ("systemd", "mtls-agent.service", 11),
     ("systemd", "mtls-agent@.service", 11),
-    // Root, because of the bus and of Mender's files.
-    ("systemd", "mtls-agent-mender.service", 15),
+    ("systemd", MENDER, 11),
     (STATION, "station.service", 16),
 ];
 
 const STATION: &str = "yocto/meta-mtls-agent/examples/basicstation/files";
+
+const MENDER: &str = "mtls-agent-mender.service";
+
+fn unit_text(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+    fs::read_to_string(folder.join(name)).unwrap()
+}
 
 /// A unit with our program in it, under the name that systemd-analyze is to see.
 fn copy(scratch: &Scratch, folder: &str, name: &str, more: &str) -> PathBuf {
@@ -75,20 +83,112 @@ fn every_unit_is_understood_and_well_confined() {
 }
 
 #[test]
-fn a_user_of_its_own_brings_the_mender_unit_to_where_the_other_is() {
+fn the_drop_in_for_root_is_understood_and_costs_what_its_page_says() {
     let scratch = Scratch::new();
-    let more = "\n[Service]\nUser=mtls-agent\n";
-    let unit = copy(&scratch, "systemd", "mtls-agent-mender.service", more);
-    exposure_is_at_most(11, &unit);
+    let more = unit_text("mender-as-root.conf");
+    let unit = copy(&scratch, "systemd", MENDER, &more);
+    let (is_good, said) = analyze(&["verify", "--man=no"], &unit);
+    assert!(is_good && !said.contains(MENDER), "{said}");
+    exposure_is_at_most(15, &unit);
+}
+
+/// What the Mender unit has root do before each start, in a folder and for a user of ours.
+fn take_over(root: &Path) {
+    let text = unit_text(MENDER).replace("\\\n", " ");
+    let begin = "ExecStartPre=+-/bin/sh -c '";
+    let line = text.lines().find_map(|line| line.strip_prefix(begin));
+    let mut command = line.unwrap().strip_suffix('\'').unwrap().to_owned();
+    for (theirs, ours) in [
+        ("$$", "$"),
+        ("%%", "%"),
+        ("mtls-agent", NOBODY),
+        (" /", &format!(" {}/", root.display())),
+    ] {
+        command = command.replace(theirs, ours);
+    }
+    let status = Command::new("/bin/sh").args(["-c", &command]).status();
+    // Its code is nobody's business: what is missing is no failure.
+    let _ = status.unwrap();
+}
+
+const NOBODY: &str = "65534";
+
+/// Owner, group and mode.
+fn of(path: &Path) -> (u32, u32, u32) {
+    let facts = path.symlink_metadata().unwrap();
+    (facts.uid(), facts.gid(), facts.mode() & 0o7777)
+}
+
+#[test]
+fn the_mender_unit_takes_over_what_it_names_and_opens_nothing_else() {
+    if !nix::unistd::geteuid().is_root() {
+        skipped(
+            "the taking over of Mender's files",
+            "only root gives files away",
+        );
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = scratch.path();
+    // Nothing is there: nothing happens.
+    take_over(root);
+    let at = |name: &str| root.join(name);
+    for folder in ["etc/mender", "data/mender/deeper", "var/lib"] {
+        fs::create_dir_all(at(folder)).unwrap();
+    }
+    symlink("../../data/mender", at("var/lib/mender")).unwrap();
+    let closed = |name: &str| {
+        fs::write(at(name), name).unwrap();
+        fs::set_permissions(at(name), Permissions::from_mode(0o600)).unwrap();
+    };
+    let keys =
+        ["mender-agent.pem", "mender-cert-private.pem"].map(|name| format!("data/mender/{name}"));
+    let texts = [
+        "etc/mender/mender.conf",
+        "data/mender/mender.conf",
+        "data/mender/mender-cert.pem",
+    ];
+    let others = [
+        "etc/shadow",
+        "data/mender/mender-store",
+        "data/mender/deeper/mender-agent.pem",
+    ];
+    for name in keys.iter().map(String::as_str).chain(texts).chain(others) {
+        closed(name);
+    }
+    fs::set_permissions(at("data/mender"), Permissions::from_mode(0o700)).unwrap();
+    // Twice, for the power may go at any moment of the first.
+    for _ in 0..2 {
+        take_over(root);
+        assert_eq!(of(&at("data/mender")), (0, 65534, 0o1770));
+        for name in &keys {
+            assert_eq!(of(&at(name)), (65534, 65534, 0o600), "{name}");
+        }
+        for name in texts {
+            assert_eq!(of(&at(name)), (0, 65534, 0o640), "{name}");
+        }
+        for name in others {
+            assert_eq!(of(&at(name)), (0, 0, 0o600), "{name}");
+        }
+    }
+    // Who may write in the folder has another file stand under these names.
+    for name in keys.iter().map(String::as_str).chain(texts) {
+        fs::remove_file(at(name)).unwrap();
+    }
+    symlink(at("etc/shadow"), at(&keys[0])).unwrap();
+    fs::hard_link(at("etc/shadow"), at(&keys[1])).unwrap();
+    symlink(at("etc/shadow"), at(texts[1])).unwrap();
+    fs::hard_link(at("data/mender/mender-store"), at(texts[2])).unwrap();
+    take_over(root);
+    for name in others {
+        assert_eq!(of(&at(name)), (0, 0, 0o600), "{name}");
+    }
 }
 
 #[test]
 fn the_instance_differs_from_the_unit_in_its_names_only() {
     let lines = |name: &str| -> Vec<String> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("systemd")
-            .join(name);
-        let text = fs::read_to_string(path).unwrap();
+        let text = unit_text(name);
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         lines.map(str::to_owned).collect()
     };

@@ -26,6 +26,26 @@ const SYSTEM: &str = r#"<busconfig>
 </busconfig>
 "#;
 
+/// What a package of Mender brings.
+const OF_MENDER: &str = r#"<busconfig>
+  <policy user="root">
+    <allow own="io.mender.AuthenticationManager"/>
+    <allow send_destination="io.mender.AuthenticationManager"/>
+    <allow receive_sender="io.mender.AuthenticationManager"/>
+  </policy>
+  <policy context="default">
+    <deny own="io.mender.AuthenticationManager"/>
+    <deny send_destination="io.mender.AuthenticationManager"/>
+  </policy>
+</busconfig>
+"#;
+
+/// Where our policy is.
+const OURS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/systemd/mtls-agent-mender.conf"
+);
+
 /// A private `dbus-daemon`; it ends when dropped.
 pub(crate) struct SystemBus {
     child: Child,
@@ -45,13 +65,24 @@ impl SystemBus {
         Self::with_text(dir, &SYSTEM.replace("</busconfig>", open))
     }
 
+    /// Where the agent's user is another one, and Mender's own policy is there as well, which is
+    /// read after ours.
+    pub(crate) fn start_beside_mender(dir: &Path, user: &str) -> Self {
+        let (ours, theirs) = (dir.join("ours.conf"), dir.join("theirs.conf"));
+        let policy = std::fs::read_to_string(OURS).unwrap();
+        let policy = policy.replace("user=\"mtls-agent\"", &format!("user=\"{user}\""));
+        std::fs::write(&ours, policy).unwrap();
+        std::fs::write(&theirs, OF_MENDER).unwrap();
+        let both = [ours, theirs].map(|file| format!("<include>{}</include>", file.display()));
+        let text = SYSTEM.replace("<include>POLICY</include>", &both.concat());
+        Self::with_text(dir, &text)
+    }
+
     fn with_text(dir: &Path, text: &str) -> Self {
         let path = dir.join("system-bus");
-        let policy = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("systemd/io.mender.AuthenticationManager.conf");
         let text = text
             .replace("PLACE", path.to_str().unwrap())
-            .replace("POLICY", policy.to_str().unwrap());
+            .replace("POLICY", OURS);
         let file = dir.join("system-bus.conf");
         std::fs::write(&file, text).unwrap();
         let mut child = as_root("dbus-daemon")

@@ -1,4 +1,4 @@
-"""Mender mode: accepted by its certificate, inventory shown, again after a reboot and a 401."""
+"""Mender mode on what an old client left: accepted, on the bus, again after a reboot and a 401."""
 
 import json
 
@@ -10,8 +10,11 @@ FOLDER = "/data/mender"
 UNIT = "mtls-agent-mender"
 STATUS = "mtls-agent status --json --config /etc/mender/mender.conf"
 AUTH = "/api/devices/v1/authentication/auth_requests"
+# Of the identity, and how it is called in Mender's folder.
+KEPT = (("device.crt", "mender-cert.pem"), ("device.key", "mender-cert-private.pem"), ("device.key", "mender-agent.pem"))
 TOKEN = "/run/mtls-agent/mender-token"
 SITE = f"{FOLDER}/site"
+SECRET = "/etc/mender/for-root-alone"
 BUS = "io.mender.AuthenticationManager /io/mender/AuthenticationManager io.mender.Authentication1"
 
 
@@ -20,11 +23,14 @@ def play(device):
     machine.run("systemctl start data.mount", limit=600)
     install(device)
     stand_at(machine, "roof")
+    as_left_behind(machine)
     machine.run(f"systemctl enable --now {UNIT}", limit=600)
     first = authorised(device, "roof")
     print("   accepted by its certificate, inventory shown", flush=True)
+    taken_over(machine)
     sandboxed(machine)
     on_the_bus(machine)
+    told_of_the_script(machine)
 
     machine.power_off()
     device.lab.forget()
@@ -59,23 +65,69 @@ def install(device):
     settings = {
         "ServerURL": device.lab.mender,
         "ServerCertificate": "/etc/mtls-agent/cups-root.pem",
-        "HttpsClient": {"Certificate": f"{FOLDER}/device.crt", "Key": f"{FOLDER}/device.key"},
+        "HttpsClient": {"Certificate": f"{FOLDER}/mender-cert.pem", "Key": f"{FOLDER}/mender-cert-private.pem"},
+        # The same key: the agent must be able to read both.
+        "Security": {"AuthPrivateKey": f"{FOLDER}/mender-agent.pem"},
         "InventoryPollIntervalSeconds": 5,
         "MtlsAgent": {"mender": {"mount_point": "/data"}, "wait": {"boot_s_max": 0, "retry_s_max": 1}},
     }
     machine.run("systemctl disable --now mtls-agent", limit=300)
     machine.run(f"install -d -m 0700 {FOLDER} && ln -s {FOLDER} /var/lib/mender")
-    for name, mode in (("device.crt", "0644"), ("device.key", "0600")):
-        machine.run(f"install -m {mode} {HOME}/{name} {FOLDER}/{name}")
+    for source, name in KEPT:
+        machine.run(f"install -m 0600 {HOME}/{source} {FOLDER}/{name}")
     machine.run("install -d /etc/mender /usr/share/mender/identity /usr/share/mender/inventory")
     write(machine, "/etc/mender/mender.conf", json.dumps(settings), "0600")
     write(machine, f"{FOLDER}/device_type", "device_type=gateway\n", "0644")
     scripts = "/usr/share/mender"
     write(machine, f"{scripts}/identity/mender-device-identity", "#!/bin/sh\necho mac=02:00:00:ab:cd:01\n", "0755")
     write(machine, f"{scripts}/inventory/mender-inventory-site", f"#!/bin/sh\ncat {SITE}\n", "0755")
+    write(machine, SECRET, "serial=1", "0600")
+    write(machine, f"{scripts}/inventory/mender-inventory-serial", f"#!/bin/sh\ncat {SECRET}\n", "0755")
     # The image has a bus that sleeps.
     machine.run("rm /etc/systemd/system/dbus.service /etc/systemd/system/dbus.socket")
     machine.run("systemctl daemon-reload && systemctl start dbus.socket", limit=300)
+
+
+def as_left_behind(machine):
+    """All is root's alone, as of Mender's own client and of the unit when it ran as root."""
+    write(machine, f"{FOLDER}/mender-store", "of mender-update", "0600")
+    machine.run(f"mkdir -m 0700 {FOLDER}/deeper && install -m 0600 /dev/null {FOLDER}/deeper/mender-agent.pem")
+    machine.run("install -d /run/mtls-agent && install -m 0600 /dev/null /run/mtls-agent/LOCK")
+    names = f"{FOLDER} {FOLDER}/mender-* {FOLDER}/deeper/* /etc/mender/mender.conf /run/mtls-agent/LOCK"
+    owners = machine.run(f"stat -c '%U:%G %a' {names} | sort -u").splitlines()
+    if owners != ["root:root 600", "root:root 700"]:
+        raise Failed(f"not as an old client leaves it: {owners}")
+
+
+def taken_over(machine):
+    """The folder is shared, the keys are the agent's, all else is root's as before."""
+    wanted = {
+        FOLDER: "root:mtls-agent 1770",
+        f"{FOLDER}/mender-agent.pem": "mtls-agent:mtls-agent 600",
+        f"{FOLDER}/mender-cert-private.pem": "mtls-agent:mtls-agent 600",
+        f"{FOLDER}/mender-cert.pem": "root:mtls-agent 640",
+        "/etc/mender/mender.conf": "root:mtls-agent 640",
+        f"{FOLDER}/mender-store": "root:root 600",
+        f"{FOLDER}/deeper/mender-agent.pem": "root:root 600",
+        "/run/mtls-agent": "mtls-agent:mtls-agent 755",
+    }
+    for path, owner in wanted.items():
+        is_so = machine.run(f"stat -c '%U:%G %a' {path}").strip()
+        if is_so != owner:
+            raise Failed(f"{path} is {is_so}, not {owner}")
+    machine.run(f"! runuser -u mtls-agent -- mv {FOLDER}/mender-store {FOLDER}/mender-store.old")
+    print("   taken over from a client that ran as root; root's files are still root's", flush=True)
+
+
+def told_of_the_script(machine):
+    """A script that needs root is named in one line, and the others count."""
+    line = machine.until(
+        "the script's failure is told",
+        lambda: machine.run(f"journalctl --no-pager -b -o cat -u {UNIT} | grep -m 1 mender-inventory-serial", good=None).strip(),
+        300, step=2)
+    for part in ("exit status: 1", SECRET, "Permission denied", "left out"):
+        if part not in line:
+            raise Failed(f"no {part!r} in what the log says of the script: {line}")
 
 
 def write(machine, path, text, mode):
@@ -110,7 +162,7 @@ def authorised(device, place):
     if status["mutual_tls"] != "used":
         raise Failed(f"mutual TLS: {status['mutual_tls']}")
     kept = machine.run(f"stat -c '%U %a' {TOKEN}").strip()
-    if kept != "root 600":
+    if kept != "mtls-agent 600":
         raise Failed(f"the token is kept as {kept}")
     return machine.run(f"sha256sum <{TOKEN}")
 
@@ -118,6 +170,8 @@ def authorised(device, place):
 def sandboxed(machine):
     machine.run(f"systemctl is-active {UNIT}")
     process = machine.run(f"systemctl show -p MainPID --value {UNIT}").strip()
+    if machine.run(f"stat -c %U /proc/{process}").strip() != "mtls-agent":
+        raise Failed("it does not run as its own user")
     rights = machine.run(f"grep CapEff /proc/{process}/status").split()[1]
     if int(rights, 16):
         raise Failed(f"it has capabilities: {rights}")
@@ -132,5 +186,7 @@ def on_the_bus(machine):
     said = machine.until("the bus hands the token out", look, 300, step=2)
     if machine.run(f"cat {TOKEN}").strip() not in said or "http://127.0.0.1:" not in said:
         raise Failed("another token than the one in use, or no forwarder")
-    machine.run(f"! runuser -u mtls-agent -- busctl call {BUS} GetJwtToken")
-    print("   on the bus: token and forwarder, for root alone", flush=True)
+    machine.run(f"busctl status {BUS.split()[0]} | grep -qx 'Unit={UNIT}.service'")
+    for user in ("mtls-agent", "daemon"):
+        machine.run(f"! runuser -u {user} -- busctl call {BUS} GetJwtToken")
+    print("   on the bus: the name is the agent's, token and forwarder are for root alone", flush=True)

@@ -60,8 +60,8 @@ do_install:append() {
             ${D}${systemd_system_unitdir}/mtls-agent-mender.service
     fi
     if ${@bb.utils.contains('PACKAGECONFIG', 'dbus', 'true', 'false', d)}; then
-        install -D -m 0644 ${S}/systemd/io.mender.AuthenticationManager.conf \
-            ${D}${datadir}/dbus-1/system.d/io.mender.AuthenticationManager.conf
+        install -D -m 0644 ${S}/systemd/mtls-agent-mender.conf \
+            ${D}${datadir}/dbus-1/system.d/mtls-agent-mender.conf
     fi
 }
 
