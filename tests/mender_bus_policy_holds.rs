@@ -20,7 +20,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use mtls_agent::daemon::mender::bus::{Address, Bus, Shown};
+use mtls_agent::daemon::bus::Address;
+use mtls_agent::daemon::mender::bus::{Bus, Shown};
 use mtls_lab::device::Scratch;
 use mtls_lab::skip::skipped;
 use support::system_bus::{SystemBus, are_we_root, as_root};

@@ -22,7 +22,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mtls_agent::daemon::mender::bus::{Address, Bus, Shown};
+use mtls_agent::daemon::bus::Address;
+use mtls_agent::daemon::mender::bus::{Bus, Shown};
 use mtls_lab::device::Scratch;
 use mtls_lab::mender::{At, Config, MenderDouble, Trouble};
 use zeroize::Zeroizing;

@@ -17,7 +17,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-use mtls_agent::daemon::mender::bus::{Address, Bus, Shown};
+use mtls_agent::daemon::bus::Address;
+use mtls_agent::daemon::mender::bus::{Bus, Shown};
 use mtls_lab::device::Scratch;
 
 const NAME: &str = "io.mender.AuthenticationManager";

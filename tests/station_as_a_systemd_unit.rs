@@ -1,5 +1,5 @@
-//! Basic Station as a systemd unit, with a `systemctl` of the test's own in PATH: the unit is
-//! started, watched, started again, and goes on when the agent ends.
+//! Basic Station as a systemd unit, with a `systemctl` of the test's own in PATH, or a system bus
+//! of its own: the unit is started, watched, started again, and goes on when the agent ends.
 
 #![cfg(feature = "daemon")]
 #![expect(
@@ -12,6 +12,9 @@
 mod support {
     pub(crate) mod station;
     pub(crate) mod systemctl;
+    #[cfg(feature = "dbus")]
+    #[expect(clippy::indexing_slicing, reason = "a double may end the test")]
+    pub(crate) mod systemd_bus;
 }
 
 use std::path::Path;
@@ -25,6 +28,8 @@ use support::systemctl::{SYSTEMCTL, Systemd};
 struct Unit {
     scene: Scene,
     systemd: Systemd,
+    /// What leads the agent to systemd.
+    variable: (&'static str, String),
 }
 
 impl Unit {
@@ -40,13 +45,29 @@ impl Unit {
         let systemd = Systemd::new(scene.device.path("bin"), systemctl, &station);
         scene.device.set("station.command", Vec::<String>::new());
         scene.device.set("station.unit", "station.service");
-        Self { scene, systemd }
+        let path = std::env::var("PATH").unwrap();
+        let path = format!("{}:{path}", systemd.folder.display());
+        Self {
+            scene,
+            systemd,
+            variable: ("PATH", path),
+        }
+    }
+
+    /// The same, and no `systemctl` of the test's in PATH.
+    #[cfg(feature = "dbus")]
+    fn by_bus(mut self) -> Self {
+        let socket = self.scene.device.path("bus");
+        support::systemd_bus::serve(&socket, Some(&self.systemd.folder));
+        self.scene.device.set("station.unit_control", "dbus");
+        let address = format!("unix:path={}", socket.display());
+        self.variable = ("DBUS_SYSTEM_BUS_ADDRESS", address);
+        self
     }
 
     fn serve(&self) -> Service {
-        let path = std::env::var("PATH").unwrap();
-        let path = format!("{}:{path}", self.systemd.folder.display());
-        self.scene.device.serve_with(&[("PATH", &path)])
+        let (name, value) = &self.variable;
+        self.scene.device.serve_with(&[(*name, value.as_str())])
     }
 }
 
@@ -56,7 +77,16 @@ fn is_connected(service: &Service) -> bool {
 
 #[test]
 fn it_is_started_watched_and_started_again_and_outlives_the_agent() {
-    let unit = Unit::new("", SYSTEMCTL);
+    is_started_watched_and_started_again(&Unit::new("", SYSTEMCTL));
+}
+
+#[cfg(feature = "dbus")]
+#[test]
+fn over_the_bus_it_is_started_watched_and_started_again() {
+    is_started_watched_and_started_again(&Unit::new("", SYSTEMCTL).by_bus());
+}
+
+fn is_started_watched_and_started_again(unit: &Unit) {
     let mut service = unit.serve();
     service.until("watched", |service| {
         unit.systemd.pid().is_some()
@@ -83,7 +113,44 @@ fn it_is_started_watched_and_started_again_and_outlives_the_agent() {
 
 #[test]
 fn its_way_to_end_is_named_and_it_is_not_started_without_a_pause() {
-    let unit = Unit::new("--code 6", SYSTEMCTL);
+    is_named_and_waited_for(&Unit::new("--code 6", SYSTEMCTL));
+}
+
+#[cfg(feature = "dbus")]
+#[test]
+fn over_the_bus_its_way_to_end_is_named() {
+    is_named_and_waited_for(&Unit::new("--code 6", SYSTEMCTL).by_bus());
+}
+
+#[cfg(feature = "dbus")]
+#[test]
+fn what_systemd_or_the_bus_refuses_is_named() {
+    let mut unit = Unit::new("", SYSTEMCTL).by_bus();
+    unit.scene.device.set("station.unit", "stations.service");
+    let service = unit.serve();
+    let refusal =
+        "StartUnit refused: org.freedesktop.systemd1.NoSuchUnit Unit stations.service not found.";
+    service.until("named", |service| service.count(refusal) > 0);
+    let unit = Unit::new("", SYSTEMCTL).by_bus();
+    std::fs::remove_file(unit.scene.device.path("bus")).unwrap();
+    let service = unit.serve();
+    service.until("named", |service| {
+        service.count("/bus: No such file or directory") > 0
+            && service.show("/lns/holder/state") == json!("blocked")
+    });
+}
+
+#[cfg(feature = "dbus")]
+#[test]
+fn a_systemd_that_is_silent_holds_up_nothing_else() {
+    let mut unit = Unit::new("", SYSTEMCTL).by_bus();
+    let socket = unit.scene.device.path("silent-bus");
+    support::systemd_bus::serve(&socket, None);
+    unit.variable.1 = format!("unix:path={}", socket.display());
+    is_not_held_up(&unit, "does not answer");
+}
+
+fn is_named_and_waited_for(unit: &Unit) {
     let service = unit.serve();
     service.until("named", |service| {
         service.count("station ended with code 6 (another station is running already)") >= 3
@@ -95,9 +162,13 @@ fn its_way_to_end_is_named_and_it_is_not_started_without_a_pause() {
 #[test]
 fn a_systemctl_that_hangs_holds_up_nothing_else() {
     let unit = Unit::new("", "#!/bin/sh\nexec sleep 600\n");
+    is_not_held_up(&unit, "systemctl show");
+}
+
+fn is_not_held_up(unit: &Unit, said: &str) {
     let mut service = unit.serve();
     service.until("told", |service| {
-        service.count("systemctl show") > 0 && service.show("/lns/holder/state") == json!("blocked")
+        service.count(said) > 0 && service.show("/lns/holder/state") == json!("blocked")
     });
     let asked = Instant::now();
     assert_eq!(service.show("/cycle/current"), json!(1));

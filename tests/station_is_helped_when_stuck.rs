@@ -27,7 +27,7 @@ use mtls_agent::agent::failure::Class;
 use mtls_agent::config::Network;
 use mtls_agent::daemon::clock::Effective;
 use mtls_agent::daemon::discovery::Proof;
-use mtls_agent::daemon::holders::station::{Means, Pace, Setup, Station};
+use mtls_agent::daemon::holders::station::{Control, Means, Pace, Setup, Station};
 use mtls_agent::daemon::linking::{Held, Holder as _};
 use mtls_agent::wire::credential::Credential;
 use mtls_agent::wire::eui::Eui64;
@@ -85,7 +85,7 @@ impl Stand {
             None => Means::Command(command),
             Some(systemd) => Means::Unit {
                 name: "station.service".to_owned(),
-                systemctl: systemd.folder.join("systemctl"),
+                control: Control::Systemctl(systemd.folder.join("systemctl")),
                 journalctl: has_journal.then(|| systemd.folder.join("journalctl")),
             },
         };

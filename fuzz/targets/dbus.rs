@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mtls_agent::wire::dbus::{MESSAGE_OCTETS_MAX, Message, texts};
+use mtls_agent::wire::dbus::{MESSAGE_OCTETS_MAX, Message, texts, variant};
 
 fuzz_target!(|octets: &[u8]| {
     match Message::read(octets) {

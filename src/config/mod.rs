@@ -27,7 +27,7 @@ use crate::wire::uri::{ServerUri, Service};
 pub use listen::Listen;
 #[cfg(feature = "mender")]
 pub use mender::Mender;
-pub use mode::Mode;
+pub use mode::{Mode, UnitControl};
 pub use settings::SETTINGS;
 pub use shape::{Config, Cups, IdentityFiles, Lns, Network};
 pub use table::{Kind, Setting, template};
@@ -326,8 +326,24 @@ impl<'a> Values<'a> {
         Ok(Mode::Station {
             command,
             unit,
+            control: self.unit_control()?,
             journal: self.flag("station.journal"),
         })
+    }
+
+    fn unit_control(&self) -> Result<UnitControl, ConfigError> {
+        let setting = "station.unit_control";
+        if self.text(setting) == "systemctl" {
+            return Ok(UnitControl::Systemctl);
+        }
+        #[cfg(feature = "dbus")]
+        let control = Ok(UnitControl::Dbus);
+        #[cfg(not(feature = "dbus"))]
+        let control = {
+            let what = "cannot be dbus: this program was built without it; use systemctl";
+            Err(ConfigError::new(setting, what))
+        };
+        control
     }
 
     fn gateways(&self) -> Result<Vec<Eui64>, ConfigError> {

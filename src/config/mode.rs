@@ -3,6 +3,16 @@
 use super::Listen;
 use crate::wire::eui::Eui64;
 
+/// How systemd is asked to start, stop and show a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitControl {
+    /// By its program.
+    Systemctl,
+    /// Over the system bus.
+    #[cfg(feature = "dbus")]
+    Dbus,
+}
+
 /// Who holds the LNS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
@@ -14,6 +24,8 @@ pub enum Mode {
         command: Vec<String>,
         /// The systemd unit.
         unit: String,
+        /// How systemd is asked about the unit.
+        control: UnitControl,
         /// Whether the unit's log is read.
         journal: bool,
     },

@@ -179,6 +179,12 @@ pub const SETTINGS: &[Setting] = &[
         "Mode station: the systemd unit that is started, stopped and watched.",
     ),
     usual(
+        "station.unit_control",
+        Kind::Choice(&["systemctl", "dbus"]),
+        "\"systemctl\"",
+        "Mode station: how systemd is asked about the unit: by its program, or over the system bus.",
+    ),
+    usual(
         "station.journal",
         Kind::Flag,
         "false",

@@ -1,6 +1,8 @@
 //! Acts: the loop, the worker thread, TLS, HTTP, WebSocket, sockets, signals, the only clock.
 
 pub mod accept;
+#[cfg(feature = "dbus")]
+pub mod bus;
 mod changing;
 pub mod clock;
 pub mod commission;

@@ -7,12 +7,14 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 #[cfg(feature = "dbus")]
-use super::bus::{Address, Bus, Shown};
+use super::bus::{Bus, Shown};
 use super::call::Access;
 use super::forwarder::Forwarder;
 use super::gathering::Authorised;
 use super::lock::{self, RuntimeLock};
 use super::token_file::TokenFile;
+#[cfg(feature = "dbus")]
+use crate::daemon::bus::Address;
 
 /// The file, the forwarder and the name on the bus, as far as they are wanted.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! Speaks: D-Bus messages, as far as a service with two methods and one signal needs them.
+//! Speaks: D-Bus messages, as far as a service with two methods and one signal needs them, and one
+//! who asks systemd for a unit.
 //!
 //! ```text
 //! 'l'|'B'  kind  flags  1  body length u32  serial u32  array of fields u32 ...  pad to 8  body
@@ -12,7 +13,7 @@ mod write;
 
 use core::fmt;
 
-pub use read::texts;
+pub use read::{Value, texts, variant};
 pub use write::Body;
 
 /// Largest message that is read: what is said to us has no arguments worth mentioning.
@@ -178,7 +179,7 @@ impl fmt::Debug for Message {
 
 #[cfg(test)]
 mod tests {
-    use super::{Body, Kind, Message, texts};
+    use super::{Body, Kind, Message, Value, texts, variant};
 
     /// `reference/mender.md` section 7: written by a service that real clients accepted.
     const REQUEST_NAME: &str = "6c01000128000000020000008000000001016f00150000002f6f72672f667265656465736b746f702f4442757300000006017300140000006f72672e667265656465736b746f702e444275730000000002017300140000006f72672e667265656465736b746f702e4442757300000000030173000b000000526571756573744e616d65000000000008016700027375001f000000696f2e6d656e6465722e41757468656e7469636174696f6e4d616e616765720000000000";
@@ -239,6 +240,33 @@ mod tests {
         let (read, length) = Message::read(&wire).unwrap().unwrap();
         assert_eq!((read.serial, &*read.path, &*read.member), (7, "/a", "Ping"));
         assert!(read.is_big_endian && length == wire.len());
+    }
+
+    #[test]
+    fn a_property_is_read_whatever_its_type() {
+        let property = |signature: &str, hex: &str| Message {
+            signature: signature.to_owned(),
+            body: octets(hex),
+            ..Message::empty(Kind::Return)
+        };
+        let text = |text: &str| Some(Value::Text(text.to_owned()));
+        for (hex, value) in [
+            ("017300000600000061637469766500", text("active")),
+            ("016f0000020000002f6100", text("/a")),
+            ("017500002c030000", Some(Value::Number(812))),
+            ("01750000ffffffff", Some(Value::Number(0xFFFF_FFFF))),
+            ("01690000ffffffff", Some(Value::Number(-1))),
+            ("0174000000000000", None),
+            ("0173000006000000616374", None),
+            ("017500002c", None),
+            ("", None),
+        ] {
+            assert_eq!(variant(&property("v", hex)), value, "{hex}");
+        }
+        assert_eq!(variant(&property("u", "01750000")), None);
+        let mut foreign = property("v", "017500000000032c");
+        foreign.is_big_endian = true;
+        assert_eq!(variant(&foreign), Some(Value::Number(812)));
     }
 
     #[test]

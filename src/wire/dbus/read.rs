@@ -70,6 +70,38 @@ pub fn texts(message: &Message) -> Vec<String> {
     found
 }
 
+/// What a variant holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// A text, or the path of an object.
+    Text(String),
+    /// A number of 32 bits, with a sign or without.
+    Number(i64),
+}
+
+/// The variant with which the message begins, as the answer about a property does. `None`: there
+/// is none, or it holds another type.
+#[must_use]
+pub fn variant(message: &Message) -> Option<Value> {
+    if !message.signature.starts_with('v') {
+        return None;
+    }
+    let mut cursor = Cursor {
+        octets: &message.body,
+        at: 0,
+        is_big_endian: message.is_big_endian,
+    };
+    match cursor.signature()?.as_str() {
+        "s" | "o" => cursor.text().map(Value::Text),
+        "u" => cursor.number().map(i64::from).map(Value::Number),
+        "i" => {
+            let signed = i32::from_ne_bytes(cursor.number()?.to_ne_bytes());
+            Some(Value::Number(signed.into()))
+        }
+        _ => None,
+    }
+}
+
 fn judge(start: &[u8]) -> Result<(Kind, bool), NotDbus> {
     let is_big_endian = match start.first() {
         Some(b'l') => false,

@@ -11,7 +11,8 @@ use super::child::{END_PATIENCE, Running};
 use super::keeper::Keeper;
 use super::rules::{Ended, Restarts};
 use super::sight::SAMPLE_SOON;
-use super::{Means, ground, unit};
+use super::unit::{Control, Verb};
+use super::{Means, ground};
 use crate::agent::failure::{Class, Failure};
 
 /// How often the end of an earlier agent's station is looked for.
@@ -89,9 +90,7 @@ impl Keeper {
         }
         let started = match self.means.clone() {
             Means::Command(command) => self.start_child(&command, now),
-            Means::Unit {
-                name, systemctl, ..
-            } => self.start_unit(&name, &systemctl, now),
+            Means::Unit { name, control, .. } => self.start_unit(&name, &control, now),
         };
         if let Err(why) = started {
             let wait = self.restarts.ended(Duration::ZERO);
@@ -146,10 +145,10 @@ impl Keeper {
     pub(super) fn start_unit(
         &mut self,
         name: &str,
-        systemctl: &Path,
+        control: &Control,
         now: Duration,
     ) -> Result<(), String> {
-        let state = unit::show(systemctl, name)?;
+        let state = control.show(name)?;
         self.look_after_journal(now);
         self.start_at = now.saturating_add(SAMPLE_SOON);
         self.sample_at = now.saturating_add(SAMPLE_SOON);
@@ -176,7 +175,7 @@ impl Keeper {
             return Ok(());
         }
         ground::clear(&ground::temporary(&[]), &[])?;
-        unit::act(systemctl, "start", name)?;
+        control.act(Verb::Start, name)?;
         info!("{name} is started");
         self.asked_at = Some(now);
         // Sooner than the next sample: most units are up in a moment.
@@ -185,19 +184,14 @@ impl Keeper {
     }
 
     pub(super) fn look_after_unit(&mut self, now: Duration) {
-        let (
-            Means::Unit {
-                name, systemctl, ..
-            },
-            Some((pid, since)),
-        ) = (&self.means, self.unit)
+        let (Means::Unit { name, control, .. }, Some((pid, since))) = (&self.means, self.unit)
         else {
             return;
         };
         if PathBuf::from(format!("/proc/{pid}")).is_dir() {
             return;
         }
-        match unit::show(systemctl, name) {
+        match control.show(name) {
             Ok(state) if state.pid == Some(pid) => {}
             Ok(state) => {
                 self.unit = None;
@@ -225,13 +219,8 @@ impl Keeper {
                 child.end(now);
                 self.set_state("stopping", now);
             }
-            (
-                None,
-                Means::Unit {
-                    name, systemctl, ..
-                },
-            ) => {
-                if let Err(why) = unit::act(systemctl, "restart", name) {
+            (None, Means::Unit { name, control, .. }) => {
+                if let Err(why) = control.act(Verb::Restart, name) {
                     warn!("{why}");
                 }
             }

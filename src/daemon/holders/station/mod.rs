@@ -1,7 +1,7 @@
 //! Acts: Basic Station beside the agent, as a child or as a systemd unit, and watched.
 //!
 //! ```text
-//! main: Holder --orders--> thread "station": keeper -- child's pipes, systemctl, /proc
+//! main: Holder --orders--> thread "station": keeper -- child's pipes, systemd, /proc
 //!         ^------ Held, one octet on wake -----'
 //! ```
 //! Station opens the link; we see that it stands. It reads its credentials each time it
@@ -20,6 +20,8 @@ mod sight;
 #[cfg(test)]
 mod sight_tests;
 mod unit;
+#[cfg(feature = "dbus")]
+mod unit_by_bus;
 mod watch;
 
 use core::time::Duration;
@@ -33,6 +35,7 @@ use std::thread::{self, JoinHandle};
 use serde_json::{Value, json};
 
 use self::keeper::Keeper;
+pub use self::unit::Control;
 use super::super::clock;
 use super::super::discovery::Proof;
 use super::super::linking::{Held, Holder};
@@ -48,8 +51,8 @@ pub enum Means {
     Unit {
         /// Its name.
         name: String,
-        /// The program that speaks to systemd.
-        systemctl: PathBuf,
+        /// The way to systemd.
+        control: Control,
         /// The program that reads its log, if that is to be read.
         journalctl: Option<PathBuf>,
     },
@@ -71,6 +74,7 @@ impl Setup {
         let Mode::Station {
             command,
             unit,
+            control,
             journal,
         } = &lns.mode
         else {
@@ -79,7 +83,7 @@ impl Setup {
         let means = if command.is_empty() {
             Means::Unit {
                 name: unit.clone(),
-                systemctl: PathBuf::from("systemctl"),
+                control: Control::of(*control),
                 journalctl: journal.then(|| PathBuf::from("journalctl")),
             }
         } else {

@@ -7,7 +7,8 @@ use tracing::{info, warn};
 
 use super::keeper::{Attempt, Keeper};
 use super::sight::Sight;
-use super::{Means, Setup, unit};
+use super::unit::Verb;
+use super::{Means, Setup};
 use crate::agent::ExchangeId;
 use crate::daemon::discovery::Proof;
 use crate::daemon::linking::Held;
@@ -83,11 +84,8 @@ impl Keeper {
         if let Some(child) = &mut self.child {
             child.end(now);
         }
-        if let Means::Unit {
-            name, systemctl, ..
-        } = &self.means
-        {
-            match unit::act(systemctl, "stop", name) {
+        if let Means::Unit { name, control, .. } = &self.means {
+            match control.act(Verb::Stop, name) {
                 Ok(()) => info!("{name} is stopped"),
                 Err(why) => warn!("{why}"),
             }

@@ -1,15 +1,18 @@
-//! Acts: station as a systemd unit, through `systemctl` with a deadline on each call.
+//! Acts: station as a systemd unit, through `systemctl` or the bus, with a deadline on each call.
 
 use core::time::Duration;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::rules::Ended;
+use crate::config::UnitControl;
+#[cfg(feature = "dbus")]
+use crate::daemon::bus::Address;
 use crate::daemon::clock::Cutoff;
 use crate::wire::cups::stack_error::printable;
 
@@ -20,6 +23,69 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER_OCTETS_MAX: usize = 4096;
 
 const PROPERTIES: &str = "--property=MainPID,ActiveState,ExecMainCode,ExecMainStatus";
+
+/// The way to systemd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// This program, for each call.
+    Systemctl(PathBuf),
+    /// A connection to the system bus, for each call: they are rare.
+    #[cfg(feature = "dbus")]
+    Bus(Address),
+}
+
+impl Control {
+    /// What the configuration says.
+    #[must_use]
+    pub(super) fn of(control: UnitControl) -> Self {
+        match control {
+            UnitControl::Systemctl => Self::Systemctl(PathBuf::from("systemctl")),
+            #[cfg(feature = "dbus")]
+            UnitControl::Dbus => Self::Bus(Address::from_environment()),
+        }
+    }
+
+    /// Asks for the state of a unit.
+    pub(super) fn show(&self, unit: &str) -> Result<State, String> {
+        match self {
+            Self::Systemctl(program) => {
+                ask(program, &["show", PROPERTIES, "--", unit]).map(|text| read(&text))
+            }
+            #[cfg(feature = "dbus")]
+            Self::Bus(address) => super::unit_by_bus::show(address, unit),
+        }
+    }
+
+    /// Does it, without waiting for it to be done.
+    pub(super) fn act(&self, verb: Verb, unit: &str) -> Result<(), String> {
+        match self {
+            Self::Systemctl(program) => {
+                let words = [verb.name(), "--no-block", "--no-ask-password", "--", unit];
+                ask(program, &words).map(drop)
+            }
+            #[cfg(feature = "dbus")]
+            Self::Bus(address) => super::unit_by_bus::act(address, verb, unit),
+        }
+    }
+}
+
+/// What is done with a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Start,
+    Stop,
+    Restart,
+}
+
+impl Verb {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+}
 
 /// What systemd says of the unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,12 +114,7 @@ pub(super) fn read(text: &str) -> State {
         lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
     };
     let number = |name: &str| value(name).and_then(|text| text.parse::<i32>().ok());
-    let ended = number("ExecMainStatus").and_then(|status| match number("ExecMainCode") {
-        // CLD_EXITED, CLD_KILLED, CLD_DUMPED.
-        Some(1) => Some(Ended::Code(status)),
-        Some(2 | 3) => Some(Ended::Signal(status)),
-        _ => None,
-    });
+    let ended = ended(number("ExecMainCode"), number("ExecMainStatus"));
     State {
         pid: value("MainPID")
             .and_then(|text| text.parse().ok())
@@ -63,15 +124,14 @@ pub(super) fn read(text: &str) -> State {
     }
 }
 
-/// Asks for the state of a unit.
-pub(super) fn show(systemctl: &Path, unit: &str) -> Result<State, String> {
-    ask(systemctl, &["show", PROPERTIES, "--", unit]).map(|text| read(&text))
-}
-
-/// Does `start`, `stop` or `restart`, without waiting for it to be done.
-pub(super) fn act(systemctl: &Path, verb: &str, unit: &str) -> Result<(), String> {
-    let words = [verb, "--no-block", "--no-ask-password", "--", unit];
-    ask(systemctl, &words).map(drop)
+/// How a main process ended, from systemd's two numbers; `None`: it has not, or there was none.
+pub(super) fn ended(code: Option<i32>, status: Option<i32>) -> Option<Ended> {
+    match code {
+        // CLD_EXITED, CLD_KILLED, CLD_DUMPED.
+        Some(1) => status.map(Ended::Code),
+        Some(2 | 3) => status.map(Ended::Signal),
+        _ => None,
+    }
 }
 
 fn ask(systemctl: &Path, words: &[&str]) -> Result<String, String> {

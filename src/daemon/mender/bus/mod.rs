@@ -6,11 +6,8 @@
 //!    '------ wake, take_wish --------------------'   '--JwtTokenStateChange-->
 //! ```
 //! Answers come at once from the snapshot; nobody on the bus ever waits for the network. When
-//! the bus goes away the thread comes back to it. `reference/mender.md` section 4.1. No library:
-//! the blocking ones are a C library, or unmaintained (`docs/decisions/0009-dbus.md`).
+//! the bus goes away the thread comes back to it. `reference/mender.md` section 4.1.
 
-mod address;
-mod link;
 mod object;
 
 use core::fmt;
@@ -25,8 +22,7 @@ use std::os::fd::AsFd as _;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-pub use self::address::Address;
-use self::link::Link;
+use crate::daemon::bus::{Address, Link};
 
 /// Between two tries to reach a bus that is not there, doubling ...
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -160,7 +156,7 @@ impl Board {
 fn serve(address: &Address, board: &Board, bell: &UnixStream) {
     let mut wait = RETRY_FIRST;
     loop {
-        match Link::open(address) {
+        match named(address) {
             Ok(mut link) => {
                 board.note_ready();
                 wait = RETRY_FIRST;
@@ -176,6 +172,18 @@ fn serve(address: &Address, board: &Board, bell: &UnixStream) {
         }
         wait = wait.saturating_mul(2).min(RETRY_LONGEST);
     }
+}
+
+/// A connection that owns the name.
+fn named(address: &Address) -> io::Result<Link> {
+    let mut link = Link::open(address)?;
+    if link.own(object::NAME)? {
+        return Ok(link);
+    }
+    Err(io::Error::other(format!(
+        "{} belongs to another program; stop mender-authd or mender-client",
+        object::NAME
+    )))
 }
 
 /// Serves calls until the bus fails; `Ok` when main has gone.

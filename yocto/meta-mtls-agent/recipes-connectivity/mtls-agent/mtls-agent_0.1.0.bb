@@ -26,7 +26,8 @@ require mtls-agent-crates.inc
 
 inherit cargo cargo-update-recipe-crates systemd useradd
 
-# Cargo's features. Without dbus Mender's other programs do not find the token.
+# Cargo's features. Without dbus Mender's other programs do not find the token, and systemd is asked
+# about station.unit by systemctl only.
 PACKAGECONFIG ??= "dbus mender updates"
 PACKAGECONFIG[dbus] = "--features=dbus"
 PACKAGECONFIG[mender] = "--features=mender"

@@ -44,7 +44,7 @@ impl Address {
     }
 
     /// Connects to the first that answers.
-    pub(super) fn connect(&self) -> io::Result<UnixStream> {
+    pub(in crate::daemon) fn connect(&self) -> io::Result<UnixStream> {
         let mut last = io::ErrorKind::NotFound.into();
         for place in &self.0 {
             let connected = match place {

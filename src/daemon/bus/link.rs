@@ -1,34 +1,36 @@
-//! Acts: one connection to the bus: introduction, then whole messages both ways.
+//! Acts: one connection to the bus: introduction, calls that are waited for, whole messages both
+//! ways.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use nix::poll::PollFlags;
 use nix::unistd::geteuid;
 use zeroize::Zeroize as _;
 
 use super::address::Address;
-use super::object;
 use crate::daemon::clock::Cutoff;
 use crate::wire::dbus::{Body, Kind, MESSAGE_OCTETS_MAX, Message, texts};
 
-/// How long the bus may take for the introduction.
+/// How long the bus may take for the introduction, and anybody on it for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Octets of a line of the introduction.
 const LINE_OCTETS_MAX: usize = 512;
 /// What is unsent when a bus has stopped reading: a token or two.
+#[cfg(feature = "mender")]
 const UNSENT_OCTETS_MAX: usize = 1024 * 1024;
-/// "Do not queue": the name is either ours or we say whose it is.
+/// "Do not queue": the name is either ours or another's.
+#[cfg(feature = "mender")]
 const DO_NOT_QUEUE: u32 = 4;
+#[cfg(feature = "mender")]
 const PRIMARY_OWNER: u32 = 1;
 const BUS: &str = "org.freedesktop.DBus";
 const BUS_PATH: &str = "/org/freedesktop/DBus";
 
-/// A connection that owns the name.
+/// A connection that has been let in.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(in crate::daemon) struct Link {
     stream: UnixStream,
     serial: u32,
     received: Vec<u8>,
@@ -36,8 +38,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects, introduces itself and takes the name.
-    pub(super) fn open(address: &Address) -> io::Result<Self> {
+    /// Connects and introduces itself. Calls are waited for.
+    pub(in crate::daemon) fn open(address: &Address) -> io::Result<Self> {
         let stream = address.connect()?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -48,39 +50,18 @@ impl Link {
             unsent: Vec::new(),
         };
         link.introduce()?;
-        let hello = (BUS, "Hello");
-        link.ask(|serial| Message::call(serial, BUS, BUS_PATH, hello))?;
-        let body = Body::default().text(object::NAME).number(DO_NOT_QUEUE);
-        let request = (BUS, "RequestName");
-        let answer =
-            link.ask(|serial| Message::call(serial, BUS, BUS_PATH, request).with(body.clone()))?;
-        if answer.body.get(..4) != Some(&PRIMARY_OWNER.to_le_bytes()) {
-            return Err(io::Error::other(format!(
-                "{} belongs to another program; stop mender-authd or mender-client",
-                object::NAME
-            )));
-        }
-        link.stream.set_nonblocking(true)?;
+        link.ask(BUS, BUS_PATH, (BUS, "Hello"), Body::default())?;
         Ok(link)
     }
 
     /// The number of the next message.
-    pub(super) fn next_serial(&mut self) -> u32 {
+    pub(in crate::daemon) fn next_serial(&mut self) -> u32 {
         self.serial = self.serial.wrapping_add(1).max(1);
         self.serial
     }
 
-    /// What is waited for.
-    pub(super) fn wants(&self) -> PollFlags {
-        if self.unsent.is_empty() {
-            PollFlags::POLLIN
-        } else {
-            PollFlags::POLLIN | PollFlags::POLLOUT
-        }
-    }
-
     /// Reads and writes what can be read and written now.
-    pub(super) fn exchange(&mut self) -> io::Result<()> {
+    pub(in crate::daemon) fn exchange(&mut self) -> io::Result<()> {
         self.flush()?;
         let mut buffer = [0; 4096];
         // One piece a round: the rest wakes the thread again.
@@ -97,7 +78,7 @@ impl Link {
     }
 
     /// The next whole message that was received.
-    pub(super) fn take(&mut self) -> io::Result<Option<Message>> {
+    pub(in crate::daemon) fn take(&mut self) -> io::Result<Option<Message>> {
         let read = Message::read(&self.received)
             .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
         let Some((message, length)) = read else {
@@ -108,18 +89,6 @@ impl Link {
         };
         self.received.drain(..length);
         Ok(Some(message))
-    }
-
-    /// Sends now, or when the bus takes it.
-    pub(super) fn send(&mut self, message: &Message) -> io::Result<()> {
-        let mut octets = message.write();
-        self.unsent.extend_from_slice(&octets);
-        // It may hold a token.
-        octets.zeroize();
-        if self.unsent.len() > UNSENT_OCTETS_MAX {
-            return Err(io::Error::other("the bus does not read what it is sent"));
-        }
-        self.flush()
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -165,9 +134,16 @@ impl Link {
         self.stream.write_all(b"BEGIN\r\n")
     }
 
-    /// Calls the bus itself and waits for its answer; signals before it are passed over.
-    fn ask(&mut self, call: impl FnOnce(u32) -> Message) -> io::Result<Message> {
-        let call = call(self.next_serial());
+    /// Calls and waits for the answer; signals before it are passed over. `method` is the
+    /// interface and its member.
+    pub(in crate::daemon) fn ask(
+        &mut self,
+        whom: &str,
+        path: &str,
+        method: (&str, &str),
+        body: Body,
+    ) -> io::Result<Message> {
+        let call = Message::call(self.next_serial(), whom, path, method).with(body);
         self.stream.write_all(&call.write())?;
         let cutoff = Cutoff::after(PATIENCE);
         loop {
@@ -186,6 +162,41 @@ impl Link {
             cutoff.left().ok_or_else(silent)?;
             self.exchange()?;
         }
+    }
+}
+
+/// What one who serves others needs besides.
+#[cfg(feature = "mender")]
+impl Link {
+    /// Takes a name, and waits for nothing from now on; `false`: it is another's.
+    pub(in crate::daemon) fn own(&mut self, name: &str) -> io::Result<bool> {
+        let body = Body::default().text(name).number(DO_NOT_QUEUE);
+        let answer = self.ask(BUS, BUS_PATH, (BUS, "RequestName"), body)?;
+        self.stream.set_nonblocking(true)?;
+        Ok(answer.body.get(..4) == Some(&PRIMARY_OWNER.to_le_bytes()))
+    }
+
+    /// What is waited for.
+    pub(in crate::daemon) fn wants(&self) -> nix::poll::PollFlags {
+        use nix::poll::PollFlags;
+
+        if self.unsent.is_empty() {
+            PollFlags::POLLIN
+        } else {
+            PollFlags::POLLIN | PollFlags::POLLOUT
+        }
+    }
+
+    /// Sends now, or when the bus takes it.
+    pub(in crate::daemon) fn send(&mut self, message: &Message) -> io::Result<()> {
+        let mut octets = message.write();
+        self.unsent.extend_from_slice(&octets);
+        // It may hold a token.
+        octets.zeroize();
+        if self.unsent.len() > UNSENT_OCTETS_MAX {
+            return Err(io::Error::other("the bus does not read what it is sent"));
+        }
+        self.flush()
     }
 }
 
