@@ -49,9 +49,6 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 
 /// A program as a user who is not root.
 fn as_nobody(program: &str) -> Command {
-    if !are_we_root() {
-        return Command::new(program);
-    }
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]);
     command
@@ -59,19 +56,15 @@ fn as_nobody(program: &str) -> Command {
 
 #[test]
 fn root_owns_the_name_and_asks_and_another_user_does_neither() {
+    if !are_we_root() {
+        // A bus in a namespace takes us for root, as whom we do not introduce ourselves.
+        return skipped("who may what on the bus", "only root can be several users");
+    }
     let scratch = Scratch::new();
     // Everybody must come as far as the socket.
     std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let daemon = SystemBus::start(scratch.path());
     let (bus, _wake) = bus(&daemon);
-    if !are_we_root() {
-        // Then we are the other user.
-        until("refused", || {
-            bus.standing()
-                .contains("org.freedesktop.DBus.Error.AccessDenied")
-        });
-        return skipped("what root may on the bus", "only root can show it");
-    }
     until("ready", || bus.standing() == "ready");
     let said = daemon.call(as_root("dbus-send"), "GetJwtToken");
     assert!(said.contains("header.claims.signature"), "{said}");
