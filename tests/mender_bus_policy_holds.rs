@@ -1,7 +1,7 @@
 //! With the policy file that we ship, the bus of a device lets the agent's user and root own the
 //! name, root alone ask for the token, and refuses both to any other user.
 
-#![cfg(feature = "dbus")]
+#![cfg(all(feature = "dbus", feature = "mender"))]
 #![expect(
     clippy::disallowed_methods,
     clippy::panic,

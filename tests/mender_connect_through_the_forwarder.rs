@@ -3,7 +3,7 @@
 //!
 //! `tests/run mender` fetches the program and names it in `MTLS_MENDER_CONNECT`.
 
-#![cfg(feature = "dbus")]
+#![cfg(all(feature = "dbus", feature = "mender"))]
 #![expect(
     clippy::disallowed_methods,
     clippy::indexing_slicing,

@@ -4,7 +4,7 @@
 //!
 //! `tests/run mender` fetches it and names it in `MTLS_MENDER_CONNECT`.
 
-#![cfg(feature = "dbus")]
+#![cfg(all(feature = "dbus", feature = "mender"))]
 #![expect(
     clippy::disallowed_methods,
     clippy::expect_used,

@@ -3,7 +3,7 @@
 //!
 //! `benches/mender.sh` makes `docs/mender-footprint.md` of it.
 
-#![cfg(feature = "dbus")]
+#![cfg(all(feature = "dbus", feature = "mender"))]
 #![expect(
     clippy::cast_precision_loss,
     clippy::disallowed_methods,

@@ -1,7 +1,7 @@
 //! On a real bus other Mender programs get token and address at once, hear of each attempt, can
 //! ask for a fresh token, and find the name again after the bus was started anew.
 
-#![cfg(feature = "dbus")]
+#![cfg(all(feature = "dbus", feature = "mender"))]
 #![expect(
     clippy::disallowed_methods,
     clippy::panic,

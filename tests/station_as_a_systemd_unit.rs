@@ -30,6 +30,7 @@ struct Unit {
     systemd: Systemd,
     /// What leads the agent to systemd.
     variable: (&'static str, String),
+    name: &'static str,
 }
 
 impl Unit {
@@ -51,6 +52,7 @@ impl Unit {
             scene,
             systemd,
             variable: ("PATH", path),
+            name: "station.service",
         }
     }
 
@@ -58,8 +60,15 @@ impl Unit {
     #[cfg(feature = "dbus")]
     fn by_bus(mut self) -> Self {
         let socket = self.scene.device.path("bus");
-        support::systemd_bus::serve(&socket, Some(&self.systemd.folder));
+        support::systemd_bus::serve(
+            &socket,
+            Some(&self.systemd.folder),
+            Duration::from_millis(20),
+        );
         self.scene.device.set("station.unit_control", "dbus");
+        // As systemctl takes it too; systemd itself wants the whole name.
+        self.name = "station";
+        self.scene.device.set("station.unit", self.name);
         let address = format!("unix:path={}", socket.display());
         self.variable = ("DBUS_SYSTEM_BUS_ADDRESS", address);
         self
@@ -92,7 +101,7 @@ fn is_started_watched_and_started_again(unit: &Unit) {
         unit.systemd.pid().is_some()
             && service.show("/lns/holder/pid").as_u64() == unit.systemd.pid()
     });
-    service.says_once("station.service is started");
+    service.says_once(&format!("{} is started", unit.name));
     let first = unit.systemd.pid();
     // Not yet connected, so that this is noticed within five seconds.
     unit.systemd.kill();
@@ -145,7 +154,18 @@ fn what_systemd_or_the_bus_refuses_is_named() {
 fn a_systemd_that_is_silent_holds_up_nothing_else() {
     let mut unit = Unit::new("", SYSTEMCTL).by_bus();
     let socket = unit.scene.device.path("silent-bus");
-    support::systemd_bus::serve(&socket, None);
+    support::systemd_bus::serve(&socket, None, Duration::ZERO);
+    unit.variable.1 = format!("unix:path={}", socket.display());
+    is_not_held_up(&unit, "does not answer");
+}
+
+#[cfg(feature = "dbus")]
+#[test]
+fn a_systemd_that_is_slow_is_given_up_after_ten_seconds_for_all_its_answers() {
+    let mut unit = Unit::new("", SYSTEMCTL).by_bus();
+    let socket = unit.scene.device.path("slow-bus");
+    let delay = Duration::from_secs(4);
+    support::systemd_bus::serve(&socket, Some(&unit.systemd.folder), delay);
     unit.variable.1 = format!("unix:path={}", socket.display());
     is_not_held_up(&unit, "does not answer");
 }

@@ -8,7 +8,7 @@
 )]
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -160,7 +160,7 @@ fn the_mender_unit_takes_over_what_it_names_and_opens_nothing_else() {
     // Twice, for the power may go at any moment of the first.
     for _ in 0..2 {
         take_over(root);
-        assert_eq!(of(&at("data/mender")), (0, 65534, 0o1770));
+        assert_eq!(of(&at("data/mender")), (0, 65534, 0o1750));
         for name in &keys {
             assert_eq!(of(&at(name)), (65534, 65534, 0o600), "{name}");
         }
@@ -183,6 +183,29 @@ fn the_mender_unit_takes_over_what_it_names_and_opens_nothing_else() {
     for name in others {
         assert_eq!(of(&at(name)), (0, 0, 0o600), "{name}");
     }
+}
+
+#[test]
+fn in_menders_folder_the_agent_may_write_only_while_it_has_to_make_a_key() {
+    if !nix::unistd::geteuid().is_root() {
+        return skipped("the folder without a key", "only root gives files away");
+    }
+    let scratch = Scratch::new();
+    let folder = scratch.path().join("data/mender");
+    fs::create_dir_all(&folder).unwrap();
+    take_over(scratch.path());
+    assert_eq!(of(&folder), (0, 65534, 0o1775));
+    let key = folder.join("mender-agent.pem");
+    fs::write(&key, "made by the agent").unwrap();
+    chown(&key, Some(65534), Some(65534)).unwrap();
+    take_over(scratch.path());
+    assert_eq!(of(&folder), (0, 65534, 0o1755));
+    // In a folder of somebody else's nothing is given away.
+    chown(&key, Some(0), Some(0)).unwrap();
+    chown(&folder, Some(1234), Some(1234)).unwrap();
+    take_over(scratch.path());
+    assert_eq!(of(&folder), (1234, 1234, 0o1755));
+    assert_eq!(of(&key).0, 0);
 }
 
 #[test]

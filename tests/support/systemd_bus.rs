@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use mtls_agent::wire::dbus::{Body, Kind, Message, texts};
 
@@ -14,20 +15,20 @@ const SYSTEMD: &str = "org.freedesktop.systemd1";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// Listens on `socket` for as long as the test lives. `folder` has the script; without it systemd
-/// is there and says nothing.
-pub(crate) fn serve(socket: &Path, folder: Option<&Path>) {
+/// is there and says nothing. Each answer takes its time, and comes in two pieces.
+pub(crate) fn serve(socket: &Path, folder: Option<&Path>, delay: Duration) {
     let listener = UnixListener::bind(socket).unwrap();
     let folder = folder.map(Path::to_owned);
     thread::spawn(move || {
         for stream in listener.incoming() {
             let folder = folder.clone();
             // A client that leaves in the middle is none of the test's business.
-            thread::spawn(move || converse(stream.unwrap(), folder.as_deref()));
+            thread::spawn(move || converse(stream.unwrap(), folder.as_deref(), delay));
         }
     });
 }
 
-fn converse(mut stream: UnixStream, folder: Option<&Path>) -> Option<()> {
+fn converse(mut stream: UnixStream, folder: Option<&Path>, delay: Duration) -> Option<()> {
     let mut octets = Vec::new();
     line(&mut stream).filter(|line| line.starts_with("\0AUTH EXTERNAL "))?;
     stream
@@ -39,7 +40,11 @@ fn converse(mut stream: UnixStream, folder: Option<&Path>) -> Option<()> {
         while let Some((call, length)) = Message::read(&octets).unwrap() {
             octets.drain(..length);
             if let Some(answer) = answer(&call, folder) {
-                stream.write_all(&answer.write()).ok()?;
+                let octets = answer.write();
+                let (first, second) = octets.split_at(octets.len() / 2);
+                stream.write_all(first).ok()?;
+                thread::sleep(delay);
+                stream.write_all(second).ok()?;
             }
         }
         let amount = stream.read(&mut buffer).ok().filter(|amount| *amount > 0)?;

@@ -1,9 +1,14 @@
 //! Acts: where the system bus is.
 
 use core::fmt;
+use core::time::Duration;
 use std::io;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
+
+use nix::sys::socket::sockopt::SendTimeout;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket};
+use nix::sys::time::{TimeVal, TimeValLike as _};
 
 const USUAL: &str = "/run/dbus/system_bus_socket";
 
@@ -43,21 +48,32 @@ impl Address {
         Self::parse(&text).unwrap_or_else(Self::usual)
     }
 
-    /// Connects to the first that answers.
-    pub(in crate::daemon) fn connect(&self) -> io::Result<UnixStream> {
+    /// Connects to the first that answers. A bus that has stopped accepting is waited for so
+    /// long, each.
+    pub(in crate::daemon) fn connect(&self, patience: Duration) -> io::Result<UnixStream> {
         let mut last = io::ErrorKind::NotFound.into();
         for place in &self.0 {
-            let connected = match place {
-                Place::Path(path) => UnixStream::connect(path),
-                Place::Abstract(name) => SocketAddr::from_abstract_name(name.as_bytes())
-                    .and_then(|address| UnixStream::connect_addr(&address)),
-            };
-            match connected {
+            match place.connect(patience) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+}
+
+impl Place {
+    fn connect(&self, patience: Duration) -> io::Result<UnixStream> {
+        let address = match self {
+            Self::Path(path) => UnixAddr::new(path.as_str()),
+            Self::Abstract(name) => UnixAddr::new_abstract(name.as_bytes()),
+        }?;
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        let patience = TimeVal::seconds(patience.as_secs().try_into().unwrap_or(i64::MAX));
+        setsockopt(&socket, SendTimeout, &patience)?;
+        connect(socket.as_raw_fd(), &address)?;
+        Ok(socket.into())
     }
 }
 

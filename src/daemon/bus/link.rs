@@ -13,7 +13,7 @@ use super::address::Address;
 use crate::daemon::clock::Cutoff;
 use crate::wire::dbus::{Body, Kind, MESSAGE_OCTETS_MAX, Message, texts};
 
-/// How long the bus may take for the introduction, and anybody on it for an answer.
+/// How long all that is waited for on one connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Octets of a line of the introduction.
 const LINE_OCTETS_MAX: usize = 512;
@@ -35,19 +35,20 @@ pub(in crate::daemon) struct Link {
     serial: u32,
     received: Vec<u8>,
     unsent: Vec<u8>,
+    /// For the introduction and all calls.
+    cutoff: Cutoff,
 }
 
 impl Link {
-    /// Connects and introduces itself. Calls are waited for.
+    /// Connects and introduces itself. Calls are waited for, ten seconds for all together.
     pub(in crate::daemon) fn open(address: &Address) -> io::Result<Self> {
-        let stream = address.connect()?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let stream = address.connect(PATIENCE)?;
         let mut link = Self {
             stream,
             serial: 0,
             received: Vec::new(),
             unsent: Vec::new(),
+            cutoff: Cutoff::after(PATIENCE),
         };
         link.introduce()?;
         link.ask(BUS, BUS_PATH, (BUS, "Hello"), Body::default())?;
@@ -118,15 +119,17 @@ impl Link {
             .collect();
         self.stream
             .write_all(format!("\0AUTH EXTERNAL {digits}\r\n").as_bytes())?;
-        let cutoff = Cutoff::after(PATIENCE);
         let mut line = Vec::new();
         let mut octet = [0];
         while !line.ends_with(b"\r\n") {
-            cutoff.left().ok_or_else(silent)?;
-            if line.len() >= LINE_OCTETS_MAX || self.stream.read(&mut octet)? == 0 {
-                return Err(gone());
+            self.hold_to_cutoff()?;
+            match self.stream.read(&mut octet) {
+                Ok(0) => return Err(gone()),
+                Ok(_) if line.len() >= LINE_OCTETS_MAX => return Err(gone()),
+                Ok(_) => line.extend_from_slice(&octet),
+                Err(error) if is_later(&error) => {}
+                Err(error) => return Err(error),
             }
-            line.extend_from_slice(&octet);
         }
         if !line.starts_with(b"OK ") {
             return Err(io::Error::other("the bus does not let this user in"));
@@ -145,10 +148,10 @@ impl Link {
     ) -> io::Result<Message> {
         let call = Message::call(self.next_serial(), whom, path, method).with(body);
         self.stream.write_all(&call.write())?;
-        let cutoff = Cutoff::after(PATIENCE);
         loop {
             while let Some(message) = self.take()? {
-                if message.reply_to != Some(call.serial) {
+                let is_answer = matches!(message.kind, Kind::Return | Kind::Error);
+                if !is_answer || message.reply_to != Some(call.serial) {
                     continue;
                 }
                 if message.kind == Kind::Error {
@@ -159,9 +162,17 @@ impl Link {
                 return Ok(message);
             }
             // A read that has waited in vain is none; neither is one of what nobody asked for.
-            cutoff.left().ok_or_else(silent)?;
+            self.hold_to_cutoff()?;
             self.exchange()?;
         }
+    }
+
+    /// Lets the next read wait for what is left of the patience.
+    fn hold_to_cutoff(&self) -> io::Result<()> {
+        let left = self.cutoff.left().ok_or_else(silent)?;
+        // Zero would mean for ever.
+        let left = left.max(Duration::from_millis(1));
+        self.stream.set_read_timeout(Some(left))
     }
 }
 

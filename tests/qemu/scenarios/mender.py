@@ -102,7 +102,7 @@ def as_left_behind(machine):
 def taken_over(machine):
     """The folder is shared, the keys are the agent's, all else is root's as before."""
     wanted = {
-        FOLDER: "root:mtls-agent 1770",
+        FOLDER: "root:mtls-agent 1750",
         f"{FOLDER}/mender-agent.pem": "mtls-agent:mtls-agent 600",
         f"{FOLDER}/mender-cert-private.pem": "mtls-agent:mtls-agent 600",
         f"{FOLDER}/mender-cert.pem": "root:mtls-agent 640",
@@ -115,7 +115,9 @@ def taken_over(machine):
         is_so = machine.run(f"stat -c '%U:%G %a' {path}").strip()
         if is_so != owner:
             raise Failed(f"{path} is {is_so}, not {owner}")
-    machine.run(f"! runuser -u mtls-agent -- mv {FOLDER}/mender-store {FOLDER}/mender-store.old")
+    machine.run(f"runuser -u mtls-agent -- test -r {FOLDER}/mender-agent.pem")
+    for tried in (f"mv {FOLDER}/mender-store {FOLDER}/mender-store.old", f"touch {FOLDER}/mender-connect.conf"):
+        machine.run(f"runuser -u mtls-agent -- {tried} 2>&1 | grep -q 'Permission denied'")
     print("   taken over from a client that ran as root; root's files are still root's", flush=True)
 
 
@@ -188,5 +190,5 @@ def on_the_bus(machine):
         raise Failed("another token than the one in use, or no forwarder")
     machine.run(f"busctl status {BUS.split()[0]} | grep -qx 'Unit={UNIT}.service'")
     for user in ("mtls-agent", "daemon"):
-        machine.run(f"! runuser -u {user} -- busctl call {BUS} GetJwtToken")
+        machine.run(f"runuser -u {user} -- busctl call {BUS} GetJwtToken 2>&1 | grep -q 'Access denied'")
     print("   on the bus: the name is the agent's, token and forwarder are for root alone", flush=True)

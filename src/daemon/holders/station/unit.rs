@@ -1,4 +1,4 @@
-//! Acts: station as a systemd unit, through `systemctl` or the bus, with a deadline on each call.
+//! Acts: station as a systemd unit, through `systemctl` or the bus, ten seconds for each question.
 
 use core::time::Duration;
 use std::io::{self, Read};

@@ -4,6 +4,8 @@
 //! `LoadUnit`, `StartUnit`, `StopUnit`, `RestartUnit` and the properties of the unit. Whether the
 //! agent's user may is decided by polkit, as with `systemctl`; nobody is asked for a password.
 
+use std::borrow::Cow;
+
 use super::rules::Ended;
 use super::unit::{State, Verb, ended};
 use crate::daemon::bus::{Address, Link};
@@ -26,7 +28,8 @@ struct Asking<'a> {
 /// Asks for the state of a unit; one that is not loaded is loaded for it, as `systemctl` does.
 pub(super) fn show(address: &Address, unit: &str) -> Result<State, String> {
     let mut asking = Asking::begin(address)?;
-    let loaded = asking.ask(PATH, (MANAGER, "LoadUnit"), Body::default().text(unit))?;
+    let body = Body::default().text(&full(unit));
+    let loaded = asking.ask(PATH, (MANAGER, "LoadUnit"), body)?;
     let path = texts(&loaded).into_iter().next().unwrap_or_default();
     let active = match asking.property(&path, UNIT, "ActiveState")? {
         Some(Value::Text(active)) => active,
@@ -49,10 +52,18 @@ pub(super) fn act(address: &Address, verb: Verb, unit: &str) -> Result<(), Strin
         Verb::Stop => "StopUnit",
         Verb::Restart => "RestartUnit",
     };
-    let body = Body::default().text(unit).text("replace");
+    let body = Body::default().text(&full(unit)).text("replace");
     Asking::begin(address)?
         .ask(PATH, (MANAGER, member), body)
         .map(drop)
+}
+
+/// The name as `systemctl` completes it.
+fn full(unit: &str) -> Cow<'_, str> {
+    if unit.ends_with(".service") {
+        return Cow::Borrowed(unit);
+    }
+    Cow::Owned(format!("{unit}.service"))
 }
 
 impl<'a> Asking<'a> {

@@ -60,7 +60,7 @@ do_install:append() {
         install -D -m 0644 ${S}/systemd/mtls-agent-mender.service \
             ${D}${systemd_system_unitdir}/mtls-agent-mender.service
     fi
-    if ${@bb.utils.contains('PACKAGECONFIG', 'dbus', 'true', 'false', d)}; then
+    if ${@bb.utils.contains('PACKAGECONFIG', 'dbus mender', 'true', 'false', d)}; then
         install -D -m 0644 ${S}/systemd/mtls-agent-mender.conf \
             ${D}${datadir}/dbus-1/system.d/mtls-agent-mender.conf
     fi
