@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | packed relocations | 130 KiB | needs glibc 2.36 on the device |
 //! | no unwind tables | 290 KiB | `RUST_BACKTRACE` shows nothing; a panic still tells where |
-//! | what lies apart | nothing; 200 kB of resident memory | the names below must be kept up |
+//! | what lies apart | nothing; 60 to 100 kB of resident memory | the names below must be kept up |
 //!
 //! A release panics by aborting, so nothing ever unwinds; the standard library brings its
 //! tables all the same. Nothing is packed for musl: a static program has no such relocations, zig's

@@ -129,7 +129,8 @@ pub(crate) fn program() -> PathBuf {
     std::env::var_os("MTLS_AGENT").map_or_else(own, PathBuf::from)
 }
 
-/// The agent; with `MTLS_PEAKS` the peak resident memory of each run is added to that file, in kB.
+/// The agent; with `MTLS_PEAKS` the resident memory of each run is added to that file, in kB, by
+/// the laboratory in `MTLS_LAB`.
 fn command() -> Command {
     let Some((measure, arguments)) = measure() else {
         return Command::new(program());
@@ -157,8 +158,8 @@ pub(crate) fn as_one_file(folder: &Path) -> Outcome<PathBuf> {
     Ok(path)
 }
 
-fn measure() -> Option<(&'static str, Vec<String>)> {
+fn measure() -> Option<(String, Vec<String>)> {
     let peaks = std::env::var("MTLS_PEAKS").ok()?;
-    let arguments = ["--quiet", "--append", "--format=%M", "--output", &peaks];
-    Some(("/usr/bin/time", arguments.map(str::to_owned).to_vec()))
+    let lab = std::env::var("MTLS_LAB").ok()?;
+    Some((lab, vec!["peak".to_owned(), peaks]))
 }

@@ -8,6 +8,7 @@
 
 mod args;
 mod demo;
+mod peak;
 mod site;
 mod stand;
 
@@ -68,6 +69,8 @@ usage: mtls-lab COMMAND [OPTIONS]
              --out DIR        where to put certificates, configuration and log of Envoy
              --address HOST   what the device calls this machine (127.0.0.1)
              --eui EUI        the gateway, 16 hex digits (0123456789ABCDEF)
+  peak     runs a program: FILE PROGRAM [WORDS]; its resident memory, kB, is added to FILE when it
+           ends, and its exit code is handed on
   station  Basic Station without a radio; keys only, no client certificate
              -h DIR -t DIR    home, and folder of station.pid
              --faster N       divides its waits
@@ -94,14 +97,26 @@ fn main() -> ExitCode {
         let code = mtls_lab::station::run(&mtls_lab::station::Options::parse(&rest));
         return ExitCode::from(u8::try_from(code).unwrap_or(30));
     }
+    if let ("peak", [file, program, words @ ..]) = (command.as_str(), rest.as_slice()) {
+        return match peak::run(file, program, words) {
+            Ok(code) => ExitCode::from(code),
+            Err(failure) => told(&failure),
+        };
+    }
     match run(&command, &rest) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(Failure::Usage(what)) => {
+        Err(failure) => told(&failure),
+    }
+}
+
+fn told(failure: &Failure) -> ExitCode {
+    match failure {
+        Failure::Usage(what) => {
             eprintln!("mtls-lab: {what}\nmtls-lab --help shows what there is");
             ExitCode::from(2)
         }
-        Err(Failure::Work(what)) => {
+        Failure::Work(what) => {
             eprintln!("mtls-lab: {what}");
             ExitCode::FAILURE
         }
