@@ -129,8 +129,8 @@ pub(crate) fn program() -> PathBuf {
     std::env::var_os("MTLS_AGENT").map_or_else(own, PathBuf::from)
 }
 
-/// The agent; with `MTLS_PEAKS` the resident memory of each run is added to that file, in kB, by
-/// the laboratory in `MTLS_LAB`.
+/// The agent; with `MTLS_PEAKS` the memory of each run is added to that file, in kB, by the
+/// laboratory in `MTLS_LAB`.
 fn command() -> Command {
     let Some((measure, arguments)) = measure() else {
         return Command::new(program());

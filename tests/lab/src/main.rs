@@ -69,8 +69,8 @@ usage: mtls-lab COMMAND [OPTIONS]
              --out DIR        where to put certificates, configuration and log of Envoy
              --address HOST   what the device calls this machine (127.0.0.1)
              --eui EUI        the gateway, 16 hex digits (0123456789ABCDEF)
-  peak     runs a program: FILE PROGRAM [WORDS]; its resident memory, kB, is added to FILE when it
-           ends, and its exit code is handed on
+  peak     runs a program: FILE PROGRAM [WORDS]; its memory when it ends, kB, resident and its own,
+           is added to FILE, and its exit code is handed on
   station  Basic Station without a radio; keys only, no client certificate
              -h DIR -t DIR    home, and folder of station.pid
              --faster N       divides its waits
