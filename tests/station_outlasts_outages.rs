@@ -42,8 +42,11 @@ fn is_up(service: &Service) -> bool {
     service.show("/lns/link/state") == json!("up") && is_connected(service)
 }
 
+/// Waiting, or trying again: the wait may be over before anybody looks.
 fn is_down(service: &Service) -> bool {
-    service.show("/lns/link/state") == json!("waiting") && !is_connected(service)
+    service.show("/lns/link/state") != json!("up")
+        && service.show("/lns/link/why/class") != json!(null)
+        && !is_connected(service)
 }
 
 /// A gateway whose station is connected and tries again fast, and its process.
