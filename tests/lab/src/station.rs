@@ -24,6 +24,9 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use crate::tls;
 
+/// Where the original looks, whatever its folder of temporary files is.
+const UPDATE: &str = "/tmp/update.bin";
+
 /// How it behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -108,8 +111,7 @@ pub fn run(options: &Options) -> i32 {
         );
         return 6;
     }
-    let update = options.temp.join("update.bin");
-    if update.exists() {
+    if Path::new(UPDATE).exists() {
         log("SYS:ERRO", "ran a left-over update");
     }
     if options.hangs {

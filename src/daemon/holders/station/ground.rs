@@ -15,8 +15,12 @@ use tracing::{info, warn};
 use super::child::MARK;
 use super::watch::read_some;
 
-/// Where station's temporary files are, unless its command says otherwise.
-const TEMPORARY: &str = "/tmp";
+/// Where station looks for an update at its start, whatever its command says.
+const UPDATE: &str = "/tmp/update.bin";
+
+/// Where its other temporary files are, unless its command says otherwise: the first, if it can
+/// write there.
+const TEMPORARY: [&str; 2] = ["/var/tmp", "/tmp"];
 
 /// The value of station's option in its command: `-t DIR`, `-tDIR`, `--temp DIR`, `--temp=DIR`.
 #[must_use]
@@ -37,32 +41,32 @@ pub(super) fn option<'a>(command: &'a [String], short: &str, long: &str) -> Opti
     found
 }
 
-/// The folder of station's temporary files.
+/// The files in which station may have left its number.
 #[must_use]
-pub(super) fn temporary(command: &[String]) -> PathBuf {
-    PathBuf::from(option(command, "-t", "--temp").unwrap_or(TEMPORARY))
+pub(super) fn pid_files(command: &[String]) -> Vec<PathBuf> {
+    let own = option(command, "-t", "--temp");
+    let folders = own.map_or(TEMPORARY.to_vec(), |own| vec![own]);
+    let files = folders.into_iter();
+    files
+        .map(|folder| Path::new(folder).join("station.pid"))
+        .collect()
 }
 
-/// Removes a left-over update and a stale pid file. The error says why station must not be
+/// Removes a left-over update and stale pid files. The error says why station must not be
 /// started now.
-pub(super) fn clear(folder: &Path, command: &[String]) -> Result<(), String> {
-    let update = folder.join("update.bin");
-    match remove_file(&update) {
-        Ok(()) => warn!(
-            "removed {}: station would have run it unchecked",
-            update.display()
-        ),
+pub(super) fn clear(command: &[String]) -> Result<(), String> {
+    match remove_file(UPDATE) {
+        Ok(()) => warn!("removed {UPDATE}: station would have run it unchecked"),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => {
             return Err(format!(
-                "station is not started, because it would run {} unchecked, and that cannot be \
-                 removed: {error}",
-                update.display()
+                "station is not started, because it would run {UPDATE} unchecked, and that \
+                 cannot be removed: {error}"
             ));
         }
     }
-    let file = folder.join("station.pid");
-    if is_stale(&file, command) {
+    let files = pid_files(command).into_iter();
+    for file in files.filter(|file| is_stale(file, command)) {
         match remove_file(&file) {
             Ok(()) => info!("removed {}: no station has that number", file.display()),
             Err(error) => warn!("{} is stale and stays: {error}", file.display()),
@@ -85,10 +89,12 @@ fn is_stale(file: &Path, command: &[String]) -> bool {
 /// The station of an earlier agent that was killed, if it is still running: the process of
 /// the pid file, if an agent with this very home has started it.
 #[must_use]
-pub(super) fn orphan(folder: &Path, home: &Path) -> Option<Pid> {
-    let text = read_some(&folder.join("station.pid")).ok()?;
-    let pid = Pid::from_raw(text.trim().parse().ok()?);
-    is_marked(pid, home).then_some(pid)
+pub(super) fn orphan(command: &[String], home: &Path) -> Option<Pid> {
+    pid_files(command).iter().find_map(|file| {
+        let text = read_some(file).ok()?;
+        let pid = Pid::from_raw(text.trim().parse().ok()?);
+        is_marked(pid, home).then_some(pid)
+    })
 }
 
 /// Sends a signal to an orphan and to its group, if that is of the same agent.
@@ -132,8 +138,8 @@ fn base(word: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{option, temporary};
-    use std::path::Path;
+    use super::{option, pid_files};
+    use std::path::PathBuf;
 
     fn words(text: &str) -> Vec<String> {
         text.split(' ').map(str::to_owned).collect()
@@ -142,15 +148,19 @@ mod tests {
     #[test]
     fn the_temporary_folder_is_that_of_the_command() {
         for (text, expected) in [
-            ("station -h /a", "/tmp"),
-            ("station -t /b -h /a", "/b"),
-            ("station -t/c", "/c"),
-            ("station --temp /d", "/d"),
-            ("station --temp=/e", "/e"),
-            ("-t /x", "/tmp"),
-            ("station -t", "/tmp"),
+            ("station -h /a", &["/var/tmp", "/tmp"][..]),
+            ("station -t /b -h /a", &["/b"]),
+            ("station -t/c", &["/c"]),
+            ("station --temp /d", &["/d"]),
+            ("station --temp=/e", &["/e"]),
+            ("-t /x", &["/var/tmp", "/tmp"]),
+            ("station -t", &["/var/tmp", "/tmp"]),
         ] {
-            assert_eq!(temporary(&words(text)), Path::new(expected), "{text}");
+            let files = expected
+                .iter()
+                .map(|folder| format!("{folder}/station.pid"));
+            let files: Vec<PathBuf> = files.map(PathBuf::from).collect();
+            assert_eq!(pid_files(&words(text)), files, "{text}");
         }
         assert_eq!(option(&words("s --home=/h"), "-h", "--home"), Some("/h"));
     }

@@ -110,13 +110,12 @@ impl Keeper {
             let home = self.home.display();
             warn!("station.command names another home than lns.station_home {home}");
         }
-        let folder = ground::temporary(command);
-        if let Some(orphan) = ground::orphan(&folder, &self.home) {
+        if let Some(orphan) = ground::orphan(command, &self.home) {
             self.end_orphan(orphan, now);
             return Ok(());
         }
         self.orphan_since = None;
-        ground::clear(&folder, command)?;
+        ground::clear(command)?;
         let program = command.first().map_or("", String::as_str);
         let child = Running::start(command, &self.home, now)
             .map_err(|error| format!("{program} cannot be started: {error}"))?;
@@ -174,7 +173,7 @@ impl Keeper {
             }
             return Ok(());
         }
-        ground::clear(&ground::temporary(&[]), &[])?;
+        ground::clear(&[])?;
         control.act(Verb::Start, name)?;
         info!("{name} is started");
         self.asked_at = Some(now);
