@@ -112,6 +112,7 @@ fn a_refusal_makes_cups_be_asked_and_station_comes_back_by_itself() {
         Fault::DiscoveryStatus(401),
         Fault::DiscoveryStatus(403),
         Fault::ErrorText("Unauthorized".to_owned()),
+        Fault::ErrorText("Failed to fetch gateway: API key not found".to_owned()),
         Fault::TrafficStatus(401),
     ];
     // The last question to CUPS is seconds old, so that the next one waits for its 5 minutes.

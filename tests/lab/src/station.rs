@@ -235,11 +235,11 @@ fn discover(home: &Path, infos: &str) -> Result<String, String> {
     };
     let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
     if let Some(error) = answer.get("error").and_then(Value::as_str) {
-        return Err(format!("Router rejected by LNS: {error}"));
+        return Err(format!("Infos error: ::0 {error}"));
     }
     let uri = answer.get("uri").and_then(Value::as_str);
     uri.map(str::to_owned)
-        .ok_or_else(|| "Router rejected by LNS: no uri".to_owned())
+        .ok_or_else(|| "Infos error: ::0 (null)".to_owned())
 }
 
 /// A plain or a TLS connection.

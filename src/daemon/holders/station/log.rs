@@ -7,6 +7,7 @@
 
 use core::time::Duration;
 
+use crate::agent::refusal::discovery_refused;
 use crate::wire::cups::stack_error::printable;
 
 /// Octets of a line that are kept; the rest of it is dropped.
@@ -97,6 +98,18 @@ fn said(text: &str) -> Said {
     }
     if text.starts_with("MUXS reconnect") {
         return Said::Reconnecting;
+    }
+    // Said by a station with a CUPS of its own, also where the LNS is only away.
+    if text.starts_with("Router rejected or retry limit") {
+        return Said::Nothing;
+    }
+    if let Some(error) = text.strip_prefix("Infos error:") {
+        let is_refusal = discovery_refused("", error).class.condemns_credentials();
+        return if is_refusal {
+            Said::Refused
+        } else {
+            Said::Unreachable
+        };
     }
     let text = text.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -230,6 +243,18 @@ mod tests {
             (
                 "[TCE:ERRO] Router rejected by LNS: Unauthorized",
                 Said::Refused,
+            ),
+            (
+                "[TCE:ERRO] Infos error: ::0 Failed to fetch gateway: API key not found",
+                Said::Refused,
+            ),
+            (
+                "[TCE:ERRO] Infos error: ::0 Router not provisioned",
+                Said::Unreachable,
+            ),
+            (
+                "[TCE:INFO] Router rejected or retry limit reached. Invoking CUPS.",
+                Said::Nothing,
             ),
             (
                 "[TCE:ERRO] TC connect failed - URI: ws://l:401",
