@@ -33,7 +33,9 @@ use mtls_agent::wire::credential::Credential;
 use mtls_agent::wire::eui::Eui64;
 use mtls_lab::device::{EUI, Scratch};
 use mtls_lab::lns::{Config, Fault, LnsDouble};
-use mtls_lab::pki::Pki;
+use mtls_lab::pki::{Pair, Pki};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 use support::station::write_program;
 use support::systemctl::{SYSTEMCTL, Systemd};
@@ -104,13 +106,18 @@ impl Stand {
     }
 
     fn open(&mut self, number: u32) -> ExchangeId {
+        self.open_with(number, b"")
+    }
+
+    /// `certificate` is that of the set; the double has no use for it.
+    fn open_with(&mut self, number: u32, certificate: &[u8]) -> ExchangeId {
         let id = ExchangeId(number);
         let access = Proof {
             router: Eui64::from_hex(EUI).unwrap(),
             tc_uri: self.lns.uri(),
             credential: Some(Credential::from_parts(
                 &self.pki.lns.root_der,
-                b"",
+                certificate,
                 b"Authorization: first\r\n",
             )),
             allow_tls13: true,
@@ -123,6 +130,18 @@ impl Stand {
         };
         self.station.open(id, access);
         id
+    }
+
+    /// The same up to the connection: on a busy machine the first attempt may be over before.
+    fn connected(&mut self, number: u32, certificate: &[u8]) {
+        let id = self.open_with(number, certificate);
+        loop {
+            match self.told() {
+                Held::Connected { id: told } | Held::Resumed { id: told } if told == id => return,
+                Held::Failed { .. } => {}
+                other => panic!("no connection: {other:?}"),
+            }
+        }
     }
 
     fn told(&mut self) -> Held {
@@ -158,6 +177,11 @@ impl Stand {
             other => panic!("not a failure: {other:?}"),
         }
     }
+}
+
+fn der(pair: &Pair) -> Vec<u8> {
+    let certificate = CertificateDer::from_pem_file(&pair.certificate).unwrap();
+    certificate.to_vec()
 }
 
 const SILENT: Fault = Fault::SilentAfterUpgrade(Duration::from_secs(3600));
@@ -237,6 +261,32 @@ fn a_station_without_a_set_is_stopped_and_a_new_set_starts_it() {
         let id = stand.open(2);
         assert_eq!(stand.told(), Held::Connected { id });
         assert_ne!(stand.figure("pid"), first);
+    }
+}
+
+#[test]
+fn a_live_connection_is_opened_anew_only_when_its_certificate_is_about_to_expire() {
+    for is_unit in [false, true] {
+        let mut stand = Stand::new(is_unit);
+        let (lasting, dying) = (der(&stand.pki.device), der(&stand.pki.expired_device()));
+        stand.connected(1, &lasting);
+        let first = stand.figure("pid");
+        // What comes next says nothing about the connection there is.
+        stand.connected(2, &dying);
+        thread::sleep(Duration::from_secs(3));
+        assert_eq!((stand.figure("pid"), stand.figure("restarts")), (first, 0));
+        let mut stand = Stand::new(is_unit);
+        stand.connected(1, &dying);
+        let first = stand.figure("pid");
+        stand.connected(2, &lasting);
+        stand.until("another", |stand| {
+            ![0, first].contains(&stand.figure("pid"))
+        });
+        stand.until("nothing waits", |stand| {
+            stand.station.status()["newer_credentials_wait"] == false
+        });
+        assert_eq!(stand.figure("restarts"), 1);
+        assert_eq!(stand.station.take(), [], "no loss");
     }
 }
 

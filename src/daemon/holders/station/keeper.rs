@@ -19,6 +19,7 @@ use super::sight::{Finding, Sight};
 use super::{Means, Order, Pace, Setup, Shown, watch};
 use crate::agent::ExchangeId;
 use crate::agent::failure::Failure;
+use crate::daemon::clock::Effective;
 use crate::daemon::linking::Held;
 use crate::wire::credential::Credential;
 
@@ -54,6 +55,8 @@ pub(super) struct Keeper {
     // What it may be using: the newest last.
     pub(super) credentials: Vec<(String, Option<Credential>)>,
     pub(super) has_newer: bool,
+    // Of the certificate that the live connection was opened with: its end, seconds since 1970.
+    pub(super) dies: Option<(Effective, u64)>,
     pub(super) port: u16,
     pub(super) child: Option<Running>,
     // Of a unit: its process, and since when it is there.
@@ -98,6 +101,7 @@ impl Keeper {
             is_wanted: false,
             credentials: Vec::new(),
             has_newer: false,
+            dies: None,
             port: 0,
             child: None,
             unit: None,
@@ -214,6 +218,7 @@ impl Keeper {
         let found = pid.map(|pid| watch::connections(pid, self.port));
         let finding = self.sight.sample(now, &found.unwrap_or_default());
         self.sample_at = now.saturating_add(self.sight.pause());
+        self.look_after_old(now);
         if let Some(finding) = finding {
             self.found(finding, now);
         }
@@ -222,7 +227,7 @@ impl Keeper {
     pub(super) fn found(&mut self, finding: Finding, now: Duration) {
         match finding {
             Finding::Connected => {
-                self.has_newer = false;
+                (self.has_newer, self.dies) = (false, None);
                 self.set_state("running", now);
                 match self.attempt {
                     Attempt::Open { id, .. } => {

@@ -10,9 +10,14 @@ use super::sight::Sight;
 use super::unit::Verb;
 use super::{Means, Setup};
 use crate::agent::ExchangeId;
+use crate::daemon::clock::Effective;
 use crate::daemon::discovery::Proof;
 use crate::daemon::linking::Held;
 use crate::wire::uri::{ServerUri, Service};
+use crate::wire::x509::Facts;
+
+/// A connection whose certificate has less time than this left is opened anew with the next.
+const DYING_S: u64 = 300;
 
 /// How long an attempt may take: less than the link's machine waits, so that it hears why.
 const ATTEMPT_MAX: Duration = Duration::from_secs(240);
@@ -35,6 +40,12 @@ impl Keeper {
         }
         if self.sight.is_connected() {
             if is_new {
+                if !self.has_newer {
+                    let old = self.credentials.iter().rev().nth(1);
+                    let old = old.and_then(|(_, old)| Facts::read(old.as_ref()?.certificate()));
+                    self.dies = old.map(|old| (access.time, old.not_after_s));
+                    self.sample_at = now;
+                }
                 self.has_newer = true;
                 info!("station keeps its connection and reads the new credentials at its next");
             }
@@ -45,6 +56,16 @@ impl Keeper {
         let until = now.saturating_add(ATTEMPT_MAX);
         self.attempt = Attempt::Open { id, until };
         self.sample_at = now;
+    }
+
+    /// A live connection is let alone, unless the server is about to end it over its certificate.
+    pub(super) fn look_after_old(&mut self, now: Duration) {
+        let is_over =
+            |(time, end): &mut (Effective, u64)| *end <= time.now_s().saturating_add(DYING_S);
+        if self.dies.take_if(is_over).is_some() {
+            info!("station is started again: the certificate of its connection is about to expire");
+            self.restart(now);
+        }
     }
 
     /// The set is gone: without one, station would only fail.
