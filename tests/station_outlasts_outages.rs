@@ -15,7 +15,7 @@ mod support {
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mtls_lab::cups::Gateway;
+use mtls_lab::cups::{Gateway, Refusal};
 use mtls_lab::device::{EUI, Service};
 use mtls_lab::lns::{Config, Fault, LnsDouble, Speech};
 use mtls_lab::pipe::Pipe;
@@ -264,6 +264,38 @@ fn a_new_key_ends_a_refusal_without_a_restart() {
         is_up(service) && service.show("/lns/link/set") == json!(2)
     });
     assert_untouched(&service, child);
+}
+
+#[test]
+fn a_set_whose_traffic_is_refused_does_not_become_good() {
+    let scene = Scene::new("--faster 20");
+    for outcome in ["rotated", "unchanged"] {
+        assert_eq!(scene.device.run("once --json").text("outcome"), outcome);
+    }
+    scene.around.cups.rotate_key(EUI, "second");
+    assert_eq!(scene.device.run("once --json").text("outcome"), "rotated");
+    // Some LNS look at the key only here: discovery is a proof of nothing then.
+    scene.around.lns.set_fault(Fault::TrafficStatus(401));
+    scene.around.cups.set_trouble(Some(Refusal::Unavailable));
+    let service = scene.device.serve();
+    until(&service, "refused", is_down);
+    until(&service, "tried", |service| {
+        service.count("set 2 is still on trial: the LNS takes this set at discovery and refuses")
+            == 1
+    });
+    scene.around.cups.set_trouble(None);
+    assert_eq!(scene.device.run("refresh").code, Some(0));
+    until(&service, "asked", |service| {
+        service.show("/cycle/last/result") == json!("unchanged")
+    });
+    assert_eq!(service.show("/cycle/on_trial"), json!(true));
+    let sets = scene.device.run("credentials --json").said;
+    let good = sets
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|set| set["good"] == json!(true));
+    assert_eq!(good.unwrap()["set"], json!(1), "{sets}");
 }
 
 #[test]

@@ -133,6 +133,11 @@ pub enum Event {
         /// There is another that may be asked: GOOD's, or the configured one.
         has_former: bool,
     },
+    /// How the link's last attempt or connection ended.
+    LinkJudged {
+        /// The set that the LNS refused; `None`: it did not end by a refusal.
+        refused: Option<SetId>,
+    },
     /// The configuration names another CUPS.
     CupsRenamed,
     /// The settings changed.

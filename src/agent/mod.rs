@@ -59,7 +59,6 @@ use waiting::{Backoff, EXCHANGE_PATIENCE, STORE_PATIENCE};
 /// The service cycle: asks CUPS, proves what it offers, commits what was proved.
 ///
 /// # Panics
-///
 /// [`Agent::step`] panics when one of the machine's own invariants is broken: a mistake in
 /// this folder, never a matter of input.
 #[derive(Debug, Clone)]
@@ -228,6 +227,7 @@ impl Agent {
             (_, Event::Stopping) => self.stop(out),
             (_, Event::Reconfigured { settings }) => self.reconfigured(settings),
             (_, Event::LnsNamed { is_named }) => self.is_lns_named = is_named,
+            (_, Event::LinkJudged { refused }) => self.link_judged(refused),
             (_, Event::CupsRenamed) => self.cups_renamed(),
             #[rustfmt::skip]
             (_, Event::CupsMoved { is_on_trial, has_former }) => self.cups_moved(is_on_trial, has_former),
@@ -286,7 +286,7 @@ impl Agent {
                 self.committed(set, out);
             }
             (Phase::Trying { id: asked, set }, Event::Proved { id }) if id == asked => {
-                self.confirm(set, false, out);
+                self.trial_passed(set, out);
             }
             (Phase::Trying { id: asked, set }, Event::Disproved { id, failure }) if id == asked => {
                 self.trial_failed(set, failure, out);

@@ -7,7 +7,7 @@
 use core::time::Duration;
 
 use super::event::SetId;
-use super::failure::{Failure, Waiting};
+use super::failure::{Class, Failure, Waiting};
 use super::waiting::{Backoff, Deadline, REFUSAL_FLOOR, Reason};
 use super::{Action, Actions, Agent, Moment, Phase, Report};
 
@@ -26,6 +26,8 @@ pub(super) struct Trial {
     refusals: u32,
     first_refusal: Moment,
     last_failure: Option<Failure>,
+    /// The LNS refuses it to the link.
+    is_refused: bool,
     /// Its CUPS is a new one and has not answered yet.
     pub(super) awaits_cups: bool,
 }
@@ -61,6 +63,7 @@ impl Trial {
             refusals: 0,
             first_refusal: not_before,
             last_failure: None,
+            is_refused: false,
             awaits_cups,
         }
     }
@@ -117,11 +120,32 @@ impl Agent {
             return self.revert(set, out);
         }
         if !self.settings.prove {
-            return self.confirm(set, false, out);
+            return self.trial_passed(set, out);
         }
         let id = self.new_exchange();
         self.enter(Phase::Trying { id, set });
         out.push(Action::Prove { id, set });
+    }
+
+    /// A set that the LNS refuses to the link has not passed: some look at the key only when
+    /// the traffic socket is opened.
+    pub(super) fn trial_passed(&mut self, set: SetId, out: &mut Actions) {
+        if self.trial.as_ref().is_none_or(|trial| !trial.is_refused) {
+            return self.confirm(set, false, out);
+        }
+        let text = "the LNS takes this set at discovery and refuses it to the link";
+        let failure = Failure::new(Class::NotAuthorised, "lns_error", text);
+        self.trial_failed(set, failure, out);
+    }
+
+    /// A first refusal is followed by the trial as soon as that may be.
+    pub(super) fn link_judged(&mut self, refused: Option<SetId>) {
+        if let Some(trial) = self.trial.as_mut() {
+            trial.is_refused = refused == Some(trial.set);
+            if trial.is_refused && trial.refusals == 0 && !trial.awaits_cups {
+                trial.due = trial.due.min(trial.not_before.max(self.now));
+            }
+        }
     }
 
     pub(super) fn trial_failed(&mut self, set: SetId, failure: Failure, out: &mut Actions) {

@@ -77,6 +77,7 @@ impl<'a> Gateway<'a> {
             Some(event) => linking.tell(event, &access),
             None => linking.tell_held(&access),
         }
+        self.service.judge(linking.refused());
         if linking.take_cups_wish() {
             self.service.tell(Event::RefreshRequested { by: By::Link });
         }

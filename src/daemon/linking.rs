@@ -134,6 +134,12 @@ impl Linking {
         core::mem::take(&mut self.wants_cups)
     }
 
+    /// The set that the LNS refuses to the link.
+    #[must_use]
+    pub const fn refused(&self) -> Option<SetId> {
+        self.link.refused()
+    }
+
     /// Gives the holder a frame to send.
     pub fn uplink(&mut self, frame: Frame) -> Result<(), String> {
         self.holder.uplink(frame)

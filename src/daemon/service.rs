@@ -39,6 +39,7 @@ pub struct Service {
     /// The question that went to the CUPS before the last move, and what an answer changes.
     pub(super) to_former: Option<(ExchangeId, SetContents)>,
     pub(super) former_turn: usize,
+    link_refused: Option<SetId>,
     update: Option<PathBuf>,
     pub(super) silent_closes: u32,
     pub(super) handover: Handover,
@@ -74,6 +75,7 @@ impl Service {
             offer: None,
             to_former: None,
             former_turn: 0,
+            link_refused: None,
             update: None,
             silent_closes: 0,
             handover: Handover::default(),
@@ -112,6 +114,16 @@ impl Service {
             for action in self.agent.step(event, now) {
                 events.extend(self.carry_out(action));
             }
+        }
+    }
+
+    /// Tells the machine what the LNS refuses to the link, if that is new. A set that could not
+    /// be handed over is not what was refused.
+    pub fn judge(&mut self, refused: Option<SetId>) {
+        let refused = refused.filter(|_| self.export_failure().is_none());
+        if self.link_refused != refused {
+            self.link_refused = refused;
+            self.tell(Event::LinkJudged { refused });
         }
     }
 

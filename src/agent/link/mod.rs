@@ -79,6 +79,7 @@ pub struct Link {
     since: Moment,
     last_good: Option<Moment>,
     last: Option<Failure>,
+    refused: Option<SetId>,
     has_started: bool,
     is_over: bool,
 }
@@ -101,6 +102,7 @@ impl Link {
             since: Moment::default(),
             last_good: None,
             last: None,
+            refused: None,
             has_started: false,
             is_over: false,
         }
@@ -144,6 +146,12 @@ impl Link {
             .into_iter()
             .flatten()
             .min_by_key(|deadline| deadline.at)
+    }
+
+    /// The set that the LNS refused, if the last attempt or connection ended by that.
+    #[must_use]
+    pub const fn refused(&self) -> Option<SetId> {
+        self.refused
     }
 
     /// Off, waiting, opening or up.
@@ -204,6 +212,7 @@ impl Link {
             return;
         }
         self.wanted = set;
+        self.refused = None;
         self.backoff.reset();
         self.failures = 0;
         match set {
@@ -270,6 +279,7 @@ impl Link {
         out.extend(old.map(|old| LinkAction::Close { id: old.id }));
         self.last_good = Some(self.now);
         self.last = None;
+        self.refused = None;
         out.push(LinkAction::Report(LinkReport::Up { set }));
         self.attempt = Attempt::None;
         if self.wanted.is_some_and(|wanted| wanted != set) {
@@ -289,17 +299,16 @@ impl Link {
     }
 
     fn failed(&mut self, failure: Failure, out: &mut Vec<LinkAction>) {
+        self.judge(self.tried.map(|(_, set)| set), failure.class);
         self.retry(&failure, out);
         self.last = Some(failure.clone());
         out.push(LinkAction::Report(LinkReport::Refused { failure }));
     }
 
     fn closed(&mut self, failure: Failure, out: &mut Vec<LinkAction>) {
-        let steady = self
-            .up
-            .take()
-            .is_some_and(|up| self.now.since(up.since) >= STEADY);
-        if steady {
+        let up = self.up.take();
+        self.judge(up.map(|up| up.set), failure.class);
+        if up.is_some_and(|up| self.now.since(up.since) >= STEADY) {
             self.backoff.reset();
             self.failures = 0;
             self.last_good = Some(self.now);
@@ -310,6 +319,10 @@ impl Link {
         }
         self.last = Some(failure.clone());
         out.push(LinkAction::Report(LinkReport::Lost { failure }));
+    }
+
+    fn judge(&mut self, set: Option<SetId>, class: Class) {
+        self.refused = set.filter(|_| class.condemns_credentials());
     }
 
     fn retry(&mut self, failure: &Failure, out: &mut Vec<LinkAction>) {

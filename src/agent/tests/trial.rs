@@ -106,6 +106,44 @@ fn three_refusals_over_a_quarter_of_an_hour_go_back_to_good() {
 }
 
 #[test]
+fn a_set_that_is_refused_to_the_link_fails_its_trials_whatever_discovery_says() {
+    let mut agent = in_service();
+    rotate(&mut agent);
+    let refused = Some(SET);
+    assert_eq!(tell(&mut agent, Event::LinkJudged { refused }), []);
+    // As soon as a trial may be.
+    assert_eq!((wait(&agent).as_secs(), reason(&agent)), (600, "trial"));
+    for _ in 0..2 {
+        let id = tried(&mut agent);
+        let actions = tell(&mut agent, Event::Proved { id });
+        let [Action::Report(Report::TrialFailed { set: SET, failure })] = actions.0.as_slice()
+        else {
+            panic!("not a failed trial: {actions:?}")
+        };
+        assert_eq!(failure.class, Class::NotAuthorised);
+        assert!(wait(&agent).as_secs() >= 12 * 60);
+    }
+    let id = tried(&mut agent);
+    assert_eq!(tell(&mut agent, Event::Proved { id }), [Action::Revert]);
+}
+
+#[test]
+fn a_refusal_of_another_set_or_one_that_is_over_does_not_count() {
+    for refused in [Some(OLD), None] {
+        let mut agent = in_service();
+        rotate(&mut agent);
+        let earlier = Some(SET);
+        tell(&mut agent, Event::LinkJudged { refused: earlier });
+        tell(&mut agent, Event::LinkJudged { refused });
+        let id = tried(&mut agent);
+        assert_eq!(
+            tell(&mut agent, Event::Proved { id }),
+            [Action::Confirm { set: SET }]
+        );
+    }
+}
+
+#[test]
 fn outages_never_end_a_trial() {
     let mut agent = in_service();
     rotate(&mut agent);
