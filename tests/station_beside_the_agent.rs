@@ -14,6 +14,7 @@ mod support {
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use mtls_lab::device::EUI;
@@ -186,6 +187,19 @@ fn leftovers_that_would_hurt_are_removed_before_the_start() {
     service.until("its own file", |service| {
         fs::read_to_string(&file).is_ok_and(|text| text == pid(service).to_string())
     });
+}
+
+#[test]
+fn a_pipe_or_a_folder_in_the_place_of_a_leftover_holds_up_nothing() {
+    let scene = Scene::new("");
+    // Anybody may make one in a folder for all.
+    let file = scene.device.path("temp/station.pid");
+    let made = Command::new("mkfifo").arg(&file).status();
+    assert!(made.unwrap().success());
+    let mut service = scene.device.serve();
+    service.until("connected", is_connected);
+    service.signal("TERM");
+    assert_eq!(service.wait(Duration::from_secs(15)), Some(0));
 }
 
 #[test]

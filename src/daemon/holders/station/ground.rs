@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgid};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::child::MARK;
 use super::watch::read_some;
@@ -41,15 +41,12 @@ pub(super) fn option<'a>(command: &'a [String], short: &str, long: &str) -> Opti
     found
 }
 
-/// The files in which station may have left its number.
+/// The files in which station may have left its number; one folder counts twice.
 #[must_use]
-pub(super) fn pid_files(command: &[String]) -> Vec<PathBuf> {
+pub(super) fn pid_files(command: &[String]) -> [PathBuf; 2] {
     let own = option(command, "-t", "--temp");
-    let folders = own.map_or(TEMPORARY.to_vec(), |own| vec![own]);
-    let files = folders.into_iter();
-    files
-        .map(|folder| Path::new(folder).join("station.pid"))
-        .collect()
+    let folders = own.map_or(TEMPORARY, |own| [own; 2]);
+    folders.map(|folder| Path::new(folder).join("station.pid"))
 }
 
 /// Removes a left-over update and stale pid files. The error says why station must not be
@@ -57,7 +54,8 @@ pub(super) fn pid_files(command: &[String]) -> Vec<PathBuf> {
 pub(super) fn clear(command: &[String]) -> Result<(), String> {
     match remove_file(UPDATE) {
         Ok(()) => warn!("removed {UPDATE}: station would have run it unchecked"),
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        // Nobody can run a folder.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {}
         Err(error) => {
             return Err(format!(
                 "station is not started, because it would run {UPDATE} unchecked, and that \
@@ -65,11 +63,10 @@ pub(super) fn clear(command: &[String]) -> Result<(), String> {
             ));
         }
     }
-    let files = pid_files(command).into_iter();
-    for file in files.filter(|file| is_stale(file, command)) {
-        match remove_file(&file) {
-            Ok(()) => info!("removed {}: no station has that number", file.display()),
-            Err(error) => warn!("{} is stale and stays: {error}", file.display()),
+    for file in pid_files(command) {
+        if is_stale(&file, command) {
+            let removed = remove_file(&file).map_or("stays", |()| "removed");
+            warn!("{removed}: {}, no station has that number", file.display());
         }
     }
     Ok(())
@@ -148,18 +145,15 @@ mod tests {
     #[test]
     fn the_temporary_folder_is_that_of_the_command() {
         for (text, expected) in [
-            ("station -h /a", &["/var/tmp", "/tmp"][..]),
-            ("station -t /b -h /a", &["/b"]),
-            ("station -t/c", &["/c"]),
-            ("station --temp /d", &["/d"]),
-            ("station --temp=/e", &["/e"]),
-            ("-t /x", &["/var/tmp", "/tmp"]),
-            ("station -t", &["/var/tmp", "/tmp"]),
+            ("station -h /a", ["/var/tmp", "/tmp"]),
+            ("station -t /b -h /a", ["/b"; 2]),
+            ("station -t/c", ["/c"; 2]),
+            ("station --temp /d", ["/d"; 2]),
+            ("station --temp=/e", ["/e"; 2]),
+            ("-t /x", ["/var/tmp", "/tmp"]),
+            ("station -t", ["/var/tmp", "/tmp"]),
         ] {
-            let files = expected
-                .iter()
-                .map(|folder| format!("{folder}/station.pid"));
-            let files: Vec<PathBuf> = files.map(PathBuf::from).collect();
+            let files = expected.map(|folder| PathBuf::from(folder).join("station.pid"));
             assert_eq!(pid_files(&words(text)), files, "{text}");
         }
         assert_eq!(option(&words("s --home=/h"), "-h", "--home"), Some("/h"));

@@ -9,11 +9,15 @@
 use std::collections::BTreeSet;
 use std::fs::{File, metadata, read_dir, read_link};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Octets read of one list: some thousand connections.
-const LIST_OCTETS_MAX: u64 = 1024 * 1024;
+use nix::fcntl::OFlag;
+
+use super::log::Lines;
+
+/// Octets read of any other file.
+const SMALL_OCTETS_MAX: u64 = 1024 * 1024;
 
 /// Processes of one station that are looked at: wrapper, master, worker.
 const PROCESSES_MAX: usize = 16;
@@ -36,10 +40,16 @@ pub(super) struct Row {
     pub(super) inode: u64,
 }
 
-/// The rows of `/proc/net/tcp` or `tcp6`. Lines that are not such rows are left out.
-#[must_use]
-pub(super) fn rows(list: &str) -> Vec<Row> {
-    list.lines().filter_map(row).collect()
+/// The rows of `/proc/net/tcp` or `tcp6` that are wanted, never all at once: a busy machine has
+/// many thousands. Lines that are not such rows are left out.
+pub(super) fn rows(list: &mut dyn Read, is_wanted: &dyn Fn(&Row) -> bool) -> Vec<Row> {
+    let (mut lines, mut buffer, mut rows) = (Lines::default(), [0; 4096], Vec::new());
+    while let Ok(amount @ 1..) = list.read(&mut buffer) {
+        for line in lines.take(buffer.get(..amount).unwrap_or_default()) {
+            rows.extend(row(&line).filter(is_wanted));
+        }
+    }
+    rows
 }
 
 fn row(line: &str) -> Option<Row> {
@@ -77,7 +87,7 @@ pub(super) fn inode(link: &str) -> Option<u64> {
 /// to a port the process listens on, such as its web page.
 #[must_use]
 pub(super) fn outgoing(rows: &[Row], own: &BTreeSet<u64>) -> BTreeSet<u64> {
-    let listening: BTreeSet<u16> = rows
+    let listening: Vec<u16> = rows
         .iter()
         .filter(|row| row.state == LISTENING && own.contains(&row.inode))
         .map(|row| row.local_port)
@@ -102,28 +112,38 @@ pub(super) fn to_port(rows: &[Row], user: u32, port: u16) -> BTreeSet<u64> {
 /// process whose files may not be seen. Empty when the process is gone.
 #[must_use]
 pub(super) fn connections(pid: u32, port: u16) -> BTreeSet<u64> {
+    let mut own = BTreeSet::new();
+    let is_seen = family(pid)
+        .iter()
+        .all(|pid| sockets(*pid, &mut own).is_ok());
+    let user = metadata(format!("/proc/{pid}")).map_or(u32::MAX, |about| about.uid());
+    let is_ours = |row: &Row| {
+        if is_seen {
+            own.contains(&row.inode)
+        } else {
+            row.user == user
+        }
+    };
     let mut found = Vec::new();
     for name in ["tcp", "tcp6"] {
-        let list = read_some(Path::new(&format!("/proc/{pid}/net/{name}")));
-        found.extend(rows(&list.unwrap_or_default()));
+        if let Ok(mut list) = File::open(format!("/proc/{pid}/net/{name}")) {
+            found.extend(rows(&mut list, &is_ours));
+        }
     }
-    let sockets: io::Result<Vec<BTreeSet<u64>>> = family(pid).into_iter().map(sockets).collect();
-    match sockets {
-        Ok(sockets) => outgoing(&found, &sockets.into_iter().flatten().collect()),
-        Err(_) => metadata(format!("/proc/{pid}"))
-            .map(|about| to_port(&found, about.uid(), port))
-            .unwrap_or_default(),
+    if is_seen {
+        outgoing(&found, &own)
+    } else {
+        to_port(&found, user, port)
     }
 }
 
-fn sockets(pid: u32) -> io::Result<BTreeSet<u64>> {
-    let mut own = BTreeSet::new();
+fn sockets(pid: u32, own: &mut BTreeSet<u64>) -> io::Result<()> {
     for entry in read_dir(format!("/proc/{pid}/fd"))? {
         // A descriptor may be closed while it is looked at.
         let link = entry.and_then(|entry| read_link(entry.path()));
         own.extend(link.ok().and_then(|link| inode(link.to_str()?)));
     }
-    Ok(own)
+    Ok(())
 }
 
 /// A process and what it started, as far as its main thread did.
@@ -147,8 +167,12 @@ fn family(pid: u32) -> Vec<u32> {
 /// Reads a file of the kernel, or another small one, up to a bound.
 pub(super) fn read_some(path: &Path) -> io::Result<String> {
     let mut octets = Vec::new();
-    File::open(path)?
-        .take(LIST_OCTETS_MAX)
+    // What anybody may put into a folder for all may be a pipe, which nobody has opened to write.
+    File::options()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)?
+        .take(SMALL_OCTETS_MAX)
         .read_to_end(&mut octets)?;
     Ok(String::from_utf8_lossy(&octets).into_owned())
 }
@@ -168,7 +192,7 @@ mod tests {
 
     #[test]
     fn only_established_connections_to_the_outside_count() {
-        let rows = rows(LIST);
+        let rows = rows(&mut LIST.as_bytes(), &|_| true);
         assert_eq!(rows.len(), 5);
         let own = BTreeSet::from([11, 12, 13, 14]);
         assert_eq!(outgoing(&rows, &own), BTreeSet::from([13]));
@@ -179,13 +203,15 @@ mod tests {
 
     #[test]
     fn tcp6_rows_are_read_and_nonsense_is_not() {
-        let line = "   0: 00000000000000000000000001000000:A2C4 00000000000000000000000001000000:22B7 01 00000000:00000000 00:00000000 00000000     0        0 21 1 0 20 4 30 10 -1";
+        let line = "   0: 00000000000000000000000001000000:A2C4 00000000000000000000000001000000:22B7 01 00000000:00000000 00:00000000 00000000     0        0 21 1 0 20 4 30 10 -1\n";
         assert_eq!(
-            rows(line).first().map(|row| (row.remote_port, row.inode)),
+            rows(&mut line.as_bytes(), &|_| true)
+                .first()
+                .map(|row| (row.remote_port, row.inode)),
             Some((0x22B7, 21))
         );
-        for nonsense in ["", "x", "0: a b c", "0: 1:1 1:1 ZZ 0 0 0 0 0 0"] {
-            assert_eq!(rows(nonsense), [], "{nonsense}");
+        for nonsense in ["", "\n", "x\n", "0: a b c\n", "0: 1:1 1:1 ZZ 0 0 0 0 0 0\n"] {
+            assert_eq!(rows(&mut nonsense.as_bytes(), &|_| true), [], "{nonsense}");
         }
     }
 
