@@ -131,6 +131,62 @@ fn over_the_bus_its_way_to_end_is_named() {
     is_named_and_waited_for(&Unit::new("--code 6", SYSTEMCTL).by_bus());
 }
 
+#[test]
+fn its_way_to_end_is_named_when_systemd_starts_it_again_by_itself() {
+    // Restart=always: between two starts it is not down.
+    let script = SYSTEMCTL.replace("ActiveState=failed", "ActiveState=activating");
+    let unit = Unit::new("--code 6", &script);
+    let service = unit.serve();
+    service.until("named", |service| {
+        let last = service.show("/lns/holder/last_exit");
+        last.as_str()
+            .is_some_and(|last| last.contains("ended with code 6"))
+    });
+    service.says_once("station ended with code 6 (another station is running already)");
+    assert_eq!(unit.systemd.count("start"), 1);
+}
+
+#[test]
+fn an_agent_that_is_restarted_finds_its_unit_connected_and_leaves_it_so() {
+    let unit = Unit::new("", SYSTEMCTL);
+    let mut service = unit.serve();
+    service.until("connected", is_connected);
+    let first = unit.systemd.pid();
+    for signal in ["TERM", "KILL"] {
+        service.signal(signal);
+        service.wait(Duration::from_secs(15));
+        service = unit.serve();
+        service.until("connected again", |service| {
+            is_connected(service) && service.show("/lns/link/state") == json!("up")
+        });
+        assert_eq!(service.count("the LNS link is lost"), 0);
+    }
+    assert_eq!(unit.systemd.pid(), first);
+    assert_eq!(unit.systemd.count("start"), 1);
+    let connections = unit.scene.around.lns.connections();
+    assert_eq!(connections.len(), 1, "{connections:?}");
+}
+
+#[test]
+fn a_reload_that_only_changes_how_the_unit_is_watched_leaves_it_running() {
+    let mut unit = Unit::new("", SYSTEMCTL);
+    let service = unit.serve();
+    service.until("connected", is_connected);
+    let first = unit.systemd.pid();
+    unit.scene.device.set("station.journal", true);
+    unit.scene.device.configure();
+    service.signal("HUP");
+    let calls = || {
+        let calls = std::fs::read_to_string(unit.systemd.folder.join("journal-calls"));
+        calls.unwrap_or_default()
+    };
+    service.until("its log is read", |_| calls().contains("--follow"));
+    service.until("connected", is_connected);
+    assert_eq!(unit.systemd.pid(), first);
+    assert_eq!(unit.systemd.count("stop"), 0, "{}", unit.systemd.calls());
+    assert_eq!(service.count("the LNS link is lost"), 0);
+}
+
 #[cfg(feature = "dbus")]
 #[test]
 fn what_systemd_or_the_bus_refuses_is_named() {

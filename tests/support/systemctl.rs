@@ -38,7 +38,7 @@ esac
 "#;
 
 /// Follows what the unit says.
-const JOURNALCTL: &str = "#!/bin/sh\nexec tail -n 0 -f \"$(dirname \"$0\")/log\"\n";
+const JOURNALCTL: &str = "#!/bin/sh\necho \"$*\" >> \"$(dirname \"$0\")/journal-calls\"\nexec tail -n 0 -f \"$(dirname \"$0\")/log\"\n";
 
 /// A folder with `systemctl` and the program of its unit; the unit is killed when dropped.
 pub(crate) struct Systemd {

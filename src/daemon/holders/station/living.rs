@@ -71,13 +71,7 @@ impl Keeper {
             debug!("station's last lines: {line}");
         }
         let text = format!("station does not stay up: it {ended}");
-        let failure = match ended.class() {
-            Class::Configuration => Failure::new(Class::Configuration, "station_failing", text),
-            class => Failure {
-                class,
-                ..Failure::new(Class::Network, "station_failing", text)
-            },
-        };
+        let failure = Failure::new(ended.class(), "station_failing", text);
         self.fail(failure.with_hint("run station by hand; log.level debug shows its last lines"));
     }
 
@@ -162,6 +156,10 @@ impl Keeper {
         }
         self.set_state("starting", now);
         if !state.is_down() {
+            // Between an end and a start that is systemd's own.
+            if let Some(ended) = state.ended.filter(|ended| self.last_exit != Some(*ended)) {
+                self.ended_and_comes_back(name, ended, now);
+            }
             return Ok(());
         }
         if let Some(asked_at) = self.asked_at {
@@ -198,11 +196,7 @@ impl Keeper {
                 let ended = state.ended.unwrap_or(Ended::Code(-1));
                 let name = name.clone();
                 if state.pid.is_some() || !state.is_down() {
-                    // systemd starts it again by itself; its new process is found there.
-                    info!("{name} has another process: station {ended}");
-                    self.last_exit = Some(ended);
-                    self.sight.ended(now, &format!("station {ended}"));
-                    self.restarts.wanted();
+                    self.ended_and_comes_back(&name, ended, now);
                     self.start_at = now;
                 } else {
                     self.ended(ended, false, life, now);
@@ -210,6 +204,14 @@ impl Keeper {
             }
             Err(why) => warn!("{why}"),
         }
+    }
+
+    /// systemd starts it again by itself; its new process is found there.
+    fn ended_and_comes_back(&mut self, name: &str, ended: Ended, now: Duration) {
+        info!("{name} is started again by systemd: station {ended}");
+        self.last_exit = Some(ended);
+        self.sight.ended(now, &format!("station {ended}"));
+        self.restarts.wanted();
     }
 
     pub(super) fn restart(&mut self, now: Duration) {

@@ -90,6 +90,15 @@ impl Keeper {
         if is_same && (is_same_home || matches!(self.means, Means::Unit { .. })) {
             return;
         }
+        // Another way to systemd, or to the log, is no other unit.
+        if let (Means::Unit { name: old, .. }, Means::Unit { name, .. }) =
+            (&self.means, &setup.means)
+        {
+            if old == name {
+                self.means = setup.means;
+                return self.close_journal();
+            }
+        }
         let now = self.now();
         if self.is_wanted {
             info!("station's settings have changed: it is started anew");
@@ -124,25 +133,11 @@ impl Keeper {
         if let Some(child) = &mut self.child {
             child.end(now);
         }
-        loop {
-            let now = self.now();
-            let Some(child) = &mut self.child else {
-                return;
-            };
-            if child.kill_at.is_some_and(|at| at <= now) {
-                warn!("station does not end within 10 seconds of SIGTERM and is killed");
-                child.kill();
-                child.kill_at = None;
-            }
-            if child.ended().is_some() {
-                // What it may have started.
-                child.kill();
-                self.child = None;
-            } else {
-                // Its end is not announced by any descriptor for sure.
-                let _ = poll(&mut [], PollTimeout::from(20_u8));
-                self.read();
-            }
+        while self.child.is_some() {
+            // Its end is not announced by any descriptor for sure.
+            let _ = poll(&mut [], PollTimeout::from(20_u8));
+            self.read();
+            self.look_after_child(self.now());
         }
     }
 }
