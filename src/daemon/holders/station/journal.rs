@@ -22,27 +22,30 @@ impl Keeper {
         else {
             return;
         };
-        if let Some(ended) = self.journal.as_mut().and_then(Running::ended) {
-            let rest = self.journal.as_mut().map(Running::rest);
-            let why = rest.unwrap_or_default().join("; ");
-            warn!("the log of {name} is not read: journalctl {ended} {why}");
+        let why = if let Some(journal) = &mut self.journal {
+            let Some(ended) = journal.ended() else {
+                return;
+            };
+            let why = format!("{ended} {}", journal.rest().join("; "));
             self.journal = None;
-            self.journal_at = now.saturating_add(PAUSE);
-        }
-        if self.journal.is_some() || now < self.journal_at {
+            why
+        } else if now < self.journal_at {
             return;
-        }
-        // Only what comes from now on: an old refusal is not news.
-        let mut words = vec![journalctl.to_string_lossy().into_owned()];
-        words.extend(["--follow", "--output=cat", "--lines=0"].map(str::to_owned));
-        words.push(format!("--unit={name}"));
-        match Running::start(&words, &self.home, now) {
-            Ok(journal) => self.journal = Some(journal),
-            Err(error) => {
-                warn!("the log of {name} is not read: journalctl: {error}");
-                self.journal_at = now.saturating_add(PAUSE);
+        } else {
+            // Only what comes from now on: an old refusal is not news.
+            let mut words = vec![journalctl.to_string_lossy().into_owned()];
+            words.extend(["--follow", "--output=cat", "--lines=0"].map(str::to_owned));
+            words.push(format!("--unit={name}"));
+            match Running::start(&words, &self.home, now) {
+                Ok(journal) => {
+                    self.journal = Some(journal);
+                    return;
+                }
+                Err(error) => error.to_string(),
             }
-        }
+        };
+        warn!("the log of {name} is not read: journalctl {why}");
+        self.journal_at = now.saturating_add(PAUSE);
     }
 
     pub(super) fn close_journal(&mut self) {

@@ -63,12 +63,10 @@ impl Keeper {
         if severity == Severity::Debug && !enabled!(Level::DEBUG) {
             return;
         }
-        let Some(dropped) = self.allowance.admit(now) else {
+        if !self.allowance.admit(now) {
             return;
-        };
-        if dropped > 0 {
-            warn!("{dropped} lines of station were dropped");
         }
+        self.tell_dropped();
         match severity {
             Severity::Error => error!("station: {line}"),
             Severity::Warning => warn!("station: {line}"),

@@ -178,8 +178,8 @@ impl Allowance {
         }
     }
 
-    /// Asks for one line: `Some` with the number of lines that were dropped before it.
-    pub(super) fn admit(&mut self, now: Duration) -> Option<u64> {
+    /// Asks for one line. One that may not pass is counted.
+    pub(super) fn admit(&mut self, now: Duration) -> bool {
         let refill = now.saturating_sub(self.since).as_secs() / REFILL.as_secs();
         if refill > 0 {
             let refill = u32::try_from(refill).unwrap_or(BURST);
@@ -188,10 +188,10 @@ impl Allowance {
         }
         let Some(left) = self.left.checked_sub(1) else {
             self.dropped = self.dropped.saturating_add(1);
-            return None;
+            return false;
         };
         self.left = left;
-        Some(core::mem::take(&mut self.dropped))
+        true
     }
 
     /// The number of lines that were dropped and not told yet. Told by this call.
@@ -300,10 +300,11 @@ mod tests {
     fn a_flood_passes_as_twenty_lines_then_one_a_second_with_a_count() {
         let at = Duration::from_millis;
         let mut allowance = Allowance::new(at(0));
-        let passed = (0..1000).filter(|_| allowance.admit(at(10)).is_some());
+        let passed = (0..1000).filter(|_| allowance.admit(at(10)));
         assert_eq!(passed.count(), 20);
-        assert_eq!(allowance.admit(at(1010)), Some(980));
-        assert_eq!(allowance.admit(at(1020)), None);
+        assert!(allowance.admit(at(1010)));
+        assert_eq!(allowance.take_dropped(), 980);
+        assert!(!allowance.admit(at(1020)));
         assert_eq!(allowance.take_dropped(), 1);
         assert_eq!(allowance.take_dropped(), 0);
     }
