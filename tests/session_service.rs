@@ -126,6 +126,21 @@ fn a_refusal_on_traffic_alone_makes_cups_be_asked_soon() {
 }
 
 #[test]
+fn a_changed_time_between_pings_is_taken_while_the_link_stays() {
+    let mut scene = scene();
+    let service = scene.device.serve();
+    service.until("up", is_up);
+    scene.device.set("lns.ping_s", 1);
+    scene.device.configure();
+    assert_eq!(scene.device.run("reload").code, Some(0));
+    service.until("pings", |service| {
+        service.show("/lns/holder/pings").as_u64() >= Some(3)
+    });
+    assert_eq!(scene.around.lns.connections().len(), 1);
+    assert!(is_up(&service));
+}
+
+#[test]
 fn what_the_lns_wants_to_run_is_refused_in_one_line() {
     let scene = scene();
     let marker = scene.device.path("ran");

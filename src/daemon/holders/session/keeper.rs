@@ -30,6 +30,8 @@ pub(super) enum Order {
     Discovered(ExchangeId, Result<ServerUri, Failure>),
     Upgraded(ExchangeId, Result<Box<WebSocket<Session>>, Failure>),
     Close(ExchangeId),
+    /// So long is between two pings.
+    Ping(Duration),
     Stop,
 }
 
@@ -134,7 +136,14 @@ impl Keeper {
             }
             Order::Upgraded(id, result) => self.upgraded(id, result),
             Order::Close(id) => self.close(id),
-            Order::Stop => {}
+            Order::Ping(ping) if ping != self.pace.ping => {
+                self.pace.ping = ping;
+                let opening = self.opening.as_mut().and_then(Opening::line_mut);
+                for line in self.up.iter_mut().chain(opening) {
+                    line.set_ping(ping);
+                }
+            }
+            Order::Ping(_) | Order::Stop => {}
         }
     }
 
