@@ -189,7 +189,7 @@ impl Link {
             (_, LinkEvent::Resumed { id }) => self.resumed(id, out),
             // A connection that was given up came about all the same.
             (_, LinkEvent::Connected { id }) if self.up.is_none_or(|up| up.id != id) => {
-                out.push(LinkAction::Close { id });
+                self.adopt(id, out);
             }
             (
                 _,
@@ -294,6 +294,12 @@ impl Link {
         if self.up.is_some() || matches!(self.attempt, Attempt::Opening { .. }) {
             return;
         }
+        self.adopt(id, out);
+    }
+
+    /// The last attempt is as good as any until what is wanted takes over: the connection
+    /// before it may have gone already.
+    fn adopt(&mut self, id: ExchangeId, out: &mut Vec<LinkAction>) {
         match self.tried.filter(|(tried, _)| *tried == id) {
             Some((_, set)) => self.connected(id, set, out),
             None => out.push(LinkAction::Close { id }),

@@ -223,6 +223,30 @@ fn a_late_connection_of_an_abandoned_attempt_is_closed() {
     assert_eq!(link.step(LinkEvent::Connected { id }, now), []);
 }
 
+#[test]
+fn a_connection_that_comes_about_after_its_set_is_no_longer_wanted_bridges_to_the_next() {
+    for wanted in [SET, SetId(9)] {
+        let (mut link, old) = up();
+        let set = |number| LinkEvent::SetChanged { set: Some(number) };
+        let now = link.now.plus(STEADY);
+        link.step(set(SetId(8)), now);
+        let id = loop {
+            if let [LinkAction::Open { id, .. }] = due(&mut link)[..] {
+                break id;
+            }
+        };
+        let now = link.now;
+        link.step(set(wanted), now);
+        // Whoever holds it has one link: the old one is gone by now.
+        let up = LinkReport::Up { set: SetId(8) };
+        assert_eq!(
+            link.step(LinkEvent::Connected { id }, now),
+            [LinkAction::Close { id: old }, LinkAction::Report(up)]
+        );
+        assert_eq!(link.deadline().unwrap().reason, LinkReason::NewSet);
+    }
+}
+
 /// A link whose connection has just ended over this class.
 fn lost(class: Class) -> (Link, ExchangeId) {
     let (mut link, id) = up();
