@@ -71,6 +71,23 @@ fn a_rotation_that_fails_leaves_the_old_link_and_its_frames_alone() {
     assert_eq!(stand.shows("router_config"), json!(true));
 }
 
+#[test]
+fn credentials_that_change_again_before_the_new_link_is_there_lose_no_frame() {
+    let mut stand = Stand::new(Pace::default());
+    stand.up("first");
+    stand.lns.set_fault(Fault::NoRouterConfig);
+    stand.open("second");
+    stand.until("the old socket cut", |stand| {
+        let seen = stand.lns.connections();
+        seen.len() == 2 && !seen[0].open
+    });
+    send(&mut stand, 0);
+    stand.lns.set_fault(Fault::None);
+    stand.up("third");
+    stand.until("the frame", |stand| stand.lns.uplink_count() == 1);
+    assert_eq!(stand.shows("frames_lost"), json!(0));
+}
+
 /// Closes the old link, as the machine does, and returns the new one.
 fn replaced(
     stand: &mut Stand,

@@ -3,6 +3,8 @@
 
 #![cfg(feature = "daemon")]
 
+use core::time::Duration;
+
 use mtls_lab::device::{Device, EUI, Scratch, Service, Surroundings};
 use mtls_lab::lns::{Config, Fault, LnsDouble, Speech};
 use serde_json::{Value, json};
@@ -96,7 +98,7 @@ fn the_link_comes_back_after_a_restart_of_the_lns_and_of_the_agent() {
     around.lns = LnsDouble::start(&config).unwrap();
     service.until("up again", is_up);
     service.signal("TERM");
-    assert_eq!(service.wait(core::time::Duration::from_secs(5)), Some(0));
+    assert_eq!(service.wait(Duration::from_secs(5)), Some(0));
     let again = device.serve();
     again.until("up after a restart of the agent", is_up);
     drop(again);
@@ -123,6 +125,21 @@ fn a_refusal_on_traffic_alone_makes_cups_be_asked_soon() {
     scene.around.cups.rotate_key(EUI, "second");
     assert_eq!(scene.device.run("refresh").code, Some(0));
     service.until("up with the new key", is_up_with(2));
+}
+
+#[test]
+fn a_changed_time_between_pings_is_taken_while_the_link_stays() {
+    let mut scene = scene();
+    let service = scene.device.serve();
+    service.until("up", is_up);
+    scene.device.set("lns.ping_s", 1);
+    scene.device.configure();
+    assert_eq!(scene.device.run("reload").code, Some(0));
+    service.until("pings", |service| {
+        service.show("/lns/holder/pings").as_u64() >= Some(3)
+    });
+    assert_eq!(scene.around.lns.connections().len(), 1);
+    assert!(is_up(&service));
 }
 
 #[test]
@@ -159,6 +176,35 @@ fn a_busy_lns_is_not_asked_before_its_own_time() {
     });
     let wait_s = service.show("/lns/link/next/in_s").as_u64().unwrap();
     assert!(wait_s >= 500, "{wait_s}");
+}
+
+#[test]
+fn credentials_that_change_twice_in_a_row_lose_no_frame() {
+    let scene = scene();
+    let service = scene.device.serve();
+    service.until("up", is_up_with(1));
+    let config = br#"{"msgtype":"router_config"}"#;
+    let mut slow = vec![0x81, u8::try_from(config.len()).unwrap()];
+    slow.extend(config);
+    let slow = Speech::Drip(slow, Duration::from_millis(100));
+    scene.around.lns.set_fault(Fault::SaysFirst(vec![slow]));
+    scene.around.cups.rotate_key(EUI, "second");
+    assert_eq!(scene.device.run("refresh").code, Some(0));
+    service.until("on its way", |_| scene.around.lns.connections().len() == 2);
+    scene.around.lns.set_fault(Fault::None);
+    scene.around.cups.rotate_key(EUI, "third");
+    assert_eq!(scene.device.run("refresh").code, Some(0));
+    service.until("in use", |service| {
+        service.show("/current/number") == json!(3)
+    });
+    let mut sent = 0;
+    while service.show("/lns/link/set") != json!(3) {
+        let ran = scene.device.run(&format!("uplink {JOIN}"));
+        assert_eq!(ran.code, Some(0), "{}", ran.log);
+        sent += 1;
+    }
+    assert_eq!(scene.around.lns.uplink_count(), sent);
+    assert_eq!(service.count("the LNS link is lost"), 0);
 }
 
 #[test]

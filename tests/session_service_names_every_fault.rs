@@ -153,6 +153,24 @@ fn the_servers_own_time_is_kept_on_discovery_and_on_traffic() {
 }
 
 #[test]
+fn a_time_is_kept_beside_a_refusal_too_and_as_a_date_by_the_servers_own_clock() {
+    let (until, date) = (
+        "Fri, 13 Feb 1970 00:50:00 GMT",
+        "Fri, 13 Feb 1970 00:00:00 GMT",
+    );
+    for (fault, class, reason) in [
+        (Fault::DiscoveryBusy(401, 3000), "not_authorised", "refusal"),
+        (Fault::TrafficBusy(403, 3000), "not_authorised", "refusal"),
+        (Fault::TrafficBusyUntil(429, until, date), "busy", "retry"),
+        (Fault::TrafficBusyUntil(503, until, date), "busy", "retry"),
+    ] {
+        let (words, wait_s) = scene(Vec::new()).next_try_meets(fault);
+        assert_eq!([&words[0], &words[2]], [class, reason]);
+        assert!((2900..=3300).contains(&wait_s), "{wait_s}");
+    }
+}
+
+#[test]
 fn slow_and_fragmented_messages_are_taken() {
     let down = json!({ "msgtype": "dnmsg", "pdu": "ab".repeat(5000) }).to_string();
     let short = r#"{"msgtype":"dnmsg"}"#;

@@ -14,6 +14,7 @@ impl Agent {
         let id = self.new_exchange();
         self.asked = true;
         self.is_mended = false;
+        self.hurry.has_news = false;
         self.last_ask = Some(self.now);
         self.attempts = self.attempts.saturating_add(1);
         self.enter(Phase::Asking { id });

@@ -13,6 +13,8 @@ pub(super) struct Hurry {
     last: Option<Moment>,
     /// The server's own word on when to come back.
     told_until: Moment,
+    /// The network came up during the last ask, or since.
+    pub(super) has_news: bool,
 }
 
 impl Hurry {
@@ -28,8 +30,14 @@ impl Agent {
     /// Only a failure of the way there hopes for the network; a refusal does not change by it.
     /// A network that comes and goes hurries one ask a minute.
     pub(super) fn network_changed(&mut self) {
-        let hopes = self.phase == Phase::Waiting && self.ask.reason == Reason::Retry;
-        if !hopes || self.now < self.hurry.told_until {
+        self.hurry.has_news = true;
+        if self.phase == Phase::Waiting {
+            self.hurry_ask();
+        }
+    }
+
+    pub(super) fn hurry_ask(&mut self) {
+        if self.ask.reason != Reason::Retry || self.now < self.hurry.told_until {
             return;
         }
         let soon = self.random.between(Duration::ZERO, SOON);

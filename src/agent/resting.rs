@@ -249,6 +249,10 @@ impl Agent {
             reason,
         };
         self.hurry.heed(failure, self.ask.at);
+        // What came up meanwhile may be what this ask had lacked.
+        if self.hurry.has_news {
+            self.hurry_ask();
+        }
         if let Some(trial) = self.trial.as_mut() {
             trial.wait_for_cups(self.ask.at);
         }

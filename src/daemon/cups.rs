@@ -294,7 +294,7 @@ impl Ask {
             peer: &peer,
             status: head.status().as_u16(),
             body: &text,
-            retry_after: retry_after(head.headers()),
+            retry_after: http::retry_after(head.headers(), RETRY_AFTER_MAX),
             location: header(head.headers(), "location"),
             certificate_requested: seen.is_full_handshake.then_some(seen.certificate_requested),
         }
@@ -313,14 +313,6 @@ impl SessionError {
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// Seconds by The Things Stack's header or the standard one (RFC 9110 section 10.2.3; dates
-/// are not read, because the clock may be wrong).
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = |name| header(headers, name).and_then(|text| text.trim().parse::<u64>().ok());
-    let wait = seconds("x-rate-limit-retry").or_else(|| seconds("retry-after"))?;
-    Some(Duration::from_secs(wait).min(RETRY_AFTER_MAX))
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), DecodeError> {

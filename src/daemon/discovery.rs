@@ -15,7 +15,7 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use super::clock::{Cutoff, Effective};
-use super::cups::retry_after;
+use super::http::retry_after;
 use super::session::{Seen, Session, SessionError};
 use super::tls::TlsAccess;
 use crate::agent::evidence::Stage;
@@ -23,7 +23,7 @@ use crate::agent::failure::{Class, Failure};
 use crate::agent::refusal::{Refusal, discovery_refused};
 use crate::config::Network;
 use crate::identity::{anchors, pair};
-use crate::limits::{BUFFER_OCTETS, WRITE_OCTETS_MAX};
+use crate::limits::{BUFFER_OCTETS, RETRY_AFTER_MAX, WRITE_OCTETS_MAX};
 use crate::wire::credential::{Credential, Method};
 use crate::wire::cups::stack_error::printable;
 use crate::wire::error::DecodeError;
@@ -272,7 +272,7 @@ impl Proof {
             peer: &peer,
             status: response.status().as_u16(),
             body: response.body().as_deref().unwrap_or_default(),
-            retry_after: retry_after(response.headers()),
+            retry_after: retry_after(response.headers(), RETRY_AFTER_MAX),
             location: response
                 .headers()
                 .get("location")

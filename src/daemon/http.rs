@@ -4,11 +4,12 @@
 //! outside semver, so everything that touches it is in this file.
 
 use core::fmt;
+use core::time::Duration;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Mutex;
 
 use ureq::config::{AutoHeaderValue, Config};
-use ureq::http::{Method, Request, Response, Uri};
+use ureq::http::{HeaderMap, Method, Request, Response, Uri};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
@@ -21,6 +22,7 @@ use crate::agent::evidence::Stage;
 use crate::agent::failure::{Class, Failure};
 use crate::limits::{BUFFER_OCTETS, ERROR_BODY_OCTETS_MAX, HEADER_OCTETS_MAX};
 use crate::wire::cups::stack_error::printable;
+use crate::wire::timestamp::http_date;
 
 /// A request that is sent as it is.
 #[derive(Clone, Copy)]
@@ -114,6 +116,21 @@ impl Answering {
     pub const fn seen(&self) -> Seen {
         self.seen
     }
+}
+
+/// What the server says about coming back: seconds by The Things Stack's header or the standard
+/// one, or the distance of two of its own times, as our clock may be wrong. RFC 9110 section
+/// 10.2.3.
+pub(super) fn retry_after(headers: &HeaderMap, longest: Duration) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let number = |name| text(name)?.parse().ok();
+    let distance = || {
+        let then_s = http_date(text("retry-after")?)?;
+        Some(then_s.saturating_sub(http_date(text("date")?)?))
+    };
+    let seconds = number("x-rate-limit-retry").or_else(|| number("retry-after"));
+    let wait = Duration::from_secs(seconds.or_else(distance)?);
+    Some(wait.min(longest))
 }
 
 fn settings() -> Config {

@@ -76,6 +76,10 @@ pub struct Link {
     tried: Option<(ExchangeId, SetId)>,
     next_id: u32,
     failures: u32,
+    // A server's own word on when to come back.
+    told_until: Moment,
+    // The network changed while an attempt was under way.
+    has_news: bool,
     since: Moment,
     last_good: Option<Moment>,
     last: Option<Failure>,
@@ -99,6 +103,8 @@ impl Link {
             tried: None,
             next_id: 0,
             failures: 0,
+            told_until: Moment::default(),
+            has_news: false,
             since: Moment::default(),
             last_good: None,
             last: None,
@@ -173,6 +179,7 @@ impl Link {
             (Attempt::Waiting { reason, .. }, LinkEvent::NetworkChanged) => {
                 self.network_changed(reason);
             }
+            (Attempt::Opening { .. }, LinkEvent::NetworkChanged) => self.has_news = true,
             (_, LinkEvent::DeadlinePassed) => self.be_on_time(out),
             (Attempt::Opening { id: asked, set, .. }, LinkEvent::Connected { id })
                 if id == asked =>
@@ -190,7 +197,7 @@ impl Link {
             (_, LinkEvent::Resumed { id }) => self.resumed(id, out),
             // A connection that was given up came about all the same.
             (_, LinkEvent::Connected { id }) if self.up.is_none_or(|up| up.id != id) => {
-                out.push(LinkAction::Close { id });
+                self.adopt(id, out);
             }
             (
                 _,
@@ -215,6 +222,7 @@ impl Link {
         self.refused = None;
         self.backoff.reset();
         self.failures = 0;
+        self.told_until = Moment::default();
         match set {
             None => {
                 // Also what is still tried: a holder may go on trying by itself.
@@ -234,9 +242,11 @@ impl Link {
         }
     }
 
-    /// Only a failed connection hopes for the network; a refusal does not change by it.
+    /// Only a failed connection hopes for the network; a refusal does not change by it, nor
+    /// does a server's own word.
     fn network_changed(&mut self, reason: LinkReason) {
-        if matches!(reason, LinkReason::Retry | LinkReason::Start) {
+        let hopes = matches!(reason, LinkReason::Retry | LinkReason::Start);
+        if hopes && self.told_until <= self.now {
             self.wait(SOON, LinkReason::Network);
         }
     }
@@ -262,6 +272,7 @@ impl Link {
     fn open(&mut self, set: SetId, out: &mut Vec<LinkAction>) {
         let id = ExchangeId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
+        self.has_news = false;
         let until = self.now.plus(EXCHANGE_PATIENCE);
         self.attempt = Attempt::Opening { id, set, until };
         self.tried = Some((id, set));
@@ -280,6 +291,7 @@ impl Link {
         self.last_good = Some(self.now);
         self.last = None;
         self.refused = None;
+        self.has_news = false;
         out.push(LinkAction::Report(LinkReport::Up { set }));
         self.attempt = Attempt::None;
         if self.wanted.is_some_and(|wanted| wanted != set) {
@@ -292,6 +304,12 @@ impl Link {
         if self.up.is_some() || matches!(self.attempt, Attempt::Opening { .. }) {
             return;
         }
+        self.adopt(id, out);
+    }
+
+    /// The last attempt is as good as any until what is wanted takes over: the connection
+    /// before it may have gone already.
+    fn adopt(&mut self, id: ExchangeId, out: &mut Vec<LinkAction>) {
         match self.tried.filter(|(tried, _)| *tried == id) {
             Some((_, set)) => self.connected(id, set, out),
             None => out.push(LinkAction::Close { id }),
@@ -333,10 +351,15 @@ impl Link {
             Waiting::Refusal => LinkReason::Refusal,
             Waiting::Clock => LinkReason::Clock,
         };
-        self.attempt = Attempt::Waiting {
-            at: self.now.plus(wait),
-            reason,
-        };
+        let at = self.now.plus(wait);
+        self.attempt = Attempt::Waiting { at, reason };
+        if failure.retry_after.is_some() {
+            self.told_until = at;
+        }
+        // What came up meanwhile may be what this attempt had lacked.
+        if core::mem::take(&mut self.has_news) {
+            self.network_changed(reason);
+        }
         // Trust that no longer fits is mended by CUPS as well as a key that was revoked.
         if failure.class.condemns_credentials() || failure.class == Class::ServerUntrusted {
             out.push(LinkAction::AskCups);

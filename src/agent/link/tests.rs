@@ -143,6 +143,44 @@ fn the_network_coming_back_shortens_a_wait_but_not_a_refusal() {
 }
 
 #[test]
+fn the_servers_own_word_outlasts_the_network() {
+    let (mut link, id) = up();
+    let now = link.now;
+    let told = Duration::from_secs(600);
+    let failure = failure(Class::Busy).with_retry_after(Some(told));
+    link.step(LinkEvent::Closed { id, failure }, now);
+    link.step(LinkEvent::NetworkChanged, now);
+    assert!(link.deadline().unwrap().at.since(now) >= told);
+}
+
+#[test]
+fn a_network_that_comes_up_during_an_attempt_is_tried_once_after_it() {
+    let (mut link, id) = lost(Class::Network);
+    assert_ne!(id, opened(&due(&mut link)));
+    let mut reasons = Vec::new();
+    for has_news in [true, false] {
+        let id = link.tried.unwrap().0;
+        let now = link.now.plus(Duration::from_secs(3));
+        if has_news {
+            link.step(LinkEvent::NetworkChanged, now);
+        }
+        let failure = failure(Class::Network);
+        link.step(LinkEvent::Failed { id, failure }, now);
+        reasons.push(link.deadline().unwrap().reason);
+        due(&mut link);
+    }
+    assert_eq!(reasons, [LinkReason::Network, LinkReason::Retry]);
+    // An attempt that succeeds has used it up.
+    let id = link.tried.unwrap().0;
+    let now = link.now;
+    link.step(LinkEvent::NetworkChanged, now);
+    link.step(LinkEvent::Connected { id }, now);
+    let failure = failure(Class::Network);
+    link.step(LinkEvent::Closed { id, failure }, now);
+    assert_eq!(link.deadline().unwrap().reason, LinkReason::Retry);
+}
+
+#[test]
 fn a_connection_that_dies_young_does_not_reset_the_waits() {
     let (mut link, mut id) = up();
     let mut waits = Vec::new();
@@ -183,6 +221,30 @@ fn a_late_connection_of_an_abandoned_attempt_is_closed() {
     let actions = link.step(LinkEvent::Connected { id: late }, now);
     assert_eq!(actions, [LinkAction::Close { id: late }]);
     assert_eq!(link.step(LinkEvent::Connected { id }, now), []);
+}
+
+#[test]
+fn a_connection_that_comes_about_after_its_set_is_no_longer_wanted_bridges_to_the_next() {
+    for wanted in [SET, SetId(9)] {
+        let (mut link, old) = up();
+        let set = |number| LinkEvent::SetChanged { set: Some(number) };
+        let now = link.now.plus(STEADY);
+        link.step(set(SetId(8)), now);
+        let id = loop {
+            if let [LinkAction::Open { id, .. }] = due(&mut link)[..] {
+                break id;
+            }
+        };
+        let now = link.now;
+        link.step(set(wanted), now);
+        // Whoever holds it has one link: the old one is gone by now.
+        let up = LinkReport::Up { set: SetId(8) };
+        assert_eq!(
+            link.step(LinkEvent::Connected { id }, now),
+            [LinkAction::Close { id: old }, LinkAction::Report(up)]
+        );
+        assert_eq!(link.deadline().unwrap().reason, LinkReason::NewSet);
+    }
 }
 
 /// A link whose connection has just ended over this class.

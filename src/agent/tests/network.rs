@@ -26,6 +26,22 @@ fn a_network_that_came_up_is_tried_within_seconds() {
 }
 
 #[test]
+fn a_network_that_comes_up_during_an_ask_is_tried_once_after_it() {
+    let mut agent = waiting(&failure(Class::Network));
+    let mut reasons = Vec::new();
+    for has_news in [true, false] {
+        let id = asked(&mut agent);
+        if has_news {
+            tell(&mut agent, Event::NetworkChanged);
+        }
+        let failure = failure(Class::Network);
+        tell(&mut agent, Event::Failed { id, failure });
+        reasons.push(reason(&agent));
+    }
+    assert_eq!(reasons, ["network", "retry"]);
+}
+
+#[test]
 fn a_refusal_is_never_hurried() {
     for class in [
         Class::NotAuthorised,

@@ -16,7 +16,6 @@ use crate::limits::{BUFFER_OCTETS, MENDER_RETRY_AFTER_MAX};
 use crate::wire::cups::stack_error::printable;
 use crate::wire::mender::auth::{REQUEST_ID_HEADER, ServerError, request_id};
 use crate::wire::mender::server::ServerUrl;
-use crate::wire::timestamp::http_date;
 
 /// What every call needs.
 #[derive(Debug, Clone)]
@@ -159,7 +158,7 @@ impl Access {
             error: said.as_ref().map(|said| said.error.as_str()),
             body: &text,
             request_id: request_id.as_deref(),
-            retry_after: retry_after(parts),
+            retry_after: http::retry_after(&parts.headers, MENDER_RETRY_AFTER_MAX),
             location: header(parts, "location"),
             certificate_requested: seen.is_full_handshake.then_some(seen.certificate_requested),
             has_certificate: self.tls.certified.is_some(),
@@ -203,19 +202,6 @@ fn without_secrets(text: &str, call: &Call<'_>) -> String {
     let line = |(name, value): &(String, String)| format!("{name}: {value}\n");
     let lines: String = call.headers.iter().map(line).collect();
     crate::wire::token::withheld(text, lines.as_bytes())
-}
-
-/// What the server says about coming back, in seconds, or as the distance of two of its own
-/// times: our clock may be wrong. RFC 9110 section 10.2.3.
-fn retry_after(parts: &Parts) -> Option<Duration> {
-    let text = header(parts, "retry-after")?.trim();
-    let distance = || {
-        let then_s = http_date(text)?;
-        let now_s = http_date(header(parts, "date")?.trim())?;
-        Some(then_s.saturating_sub(now_s))
-    };
-    let seconds = text.parse().ok().or_else(distance)?;
-    Some(Duration::from_secs(seconds).min(MENDER_RETRY_AFTER_MAX))
 }
 
 fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {

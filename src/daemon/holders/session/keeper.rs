@@ -30,6 +30,8 @@ pub(super) enum Order {
     Discovered(ExchangeId, Result<ServerUri, Failure>),
     Upgraded(ExchangeId, Result<Box<WebSocket<Session>>, Failure>),
     Close(ExchangeId),
+    /// So long is between two pings.
+    Ping(Duration),
     Stop,
 }
 
@@ -44,8 +46,8 @@ pub(super) struct Keeper {
     bell: Bell,
     pub(super) up: Option<Line>,
     pub(super) opening: Option<Opening>,
-    /// The end of the link that was up, told only if the new one does not come about: an LNS
-    /// cuts the old socket as soon as it has the new one.
+    /// The end of the link that was up, told only if no new one comes about: an LNS cuts the
+    /// old socket as soon as it has the new one.
     ended: Option<(ExchangeId, Failure)>,
     /// Something may be left to do without a socket saying so.
     pub(super) has_more: bool,
@@ -134,7 +136,14 @@ impl Keeper {
             }
             Order::Upgraded(id, result) => self.upgraded(id, result),
             Order::Close(id) => self.close(id),
-            Order::Stop => {}
+            Order::Ping(ping) if ping != self.pace.ping => {
+                self.pace.ping = ping;
+                let opening = self.opening.as_mut().and_then(Opening::line_mut);
+                for line in self.up.iter_mut().chain(opening) {
+                    line.set_ping(ping);
+                }
+            }
+            Order::Ping(_) | Order::Stop => {}
         }
     }
 
@@ -196,6 +205,7 @@ impl Keeper {
     fn close(&mut self, id: ExchangeId) {
         if self.is_opening(id) {
             self.abandon_opening(CloseCode::Normal);
+            self.tell_ended();
         }
         if self.ended.take_if(|(ended, _)| *ended == id).is_some() {
             self.is_down();
@@ -322,7 +332,6 @@ impl Keeper {
         if let Some(Step::Waiting(line)) = self.opening.take().map(|opening| opening.step) {
             line.end(code);
         }
-        self.tell_ended();
     }
 
     fn tell_ended(&mut self) {

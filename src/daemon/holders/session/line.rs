@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::socket::{setsockopt, sockopt};
 use tracing::warn;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -24,11 +23,6 @@ use crate::wire::uri::ServerUri;
 
 /// Pings that may stay without any sign of life.
 const SILENT_PINGS_MAX: u32 = 2;
-
-/// TCP: a dead far side is noticed even while nothing is sent, but no octets are spent more
-/// often than by our own pings.
-const KEEPALIVE_EVERY_S: u32 = 10;
-const KEEPALIVE_COUNT: u32 = 3;
 
 /// Messages and octets taken in one round, so that a flood holds nobody up.
 const ROUND_MAX: usize = 256;
@@ -94,7 +88,6 @@ impl Line {
     ) -> Result<Self, Failure> {
         let now = clock::since_boot();
         let blocking = socket.get_mut().set_nonblocking();
-        keep_alive(socket.get_ref(), pace);
         let mut line = Self {
             id,
             uri,
@@ -103,7 +96,7 @@ impl Line {
             pace,
             is_blocked: false,
             stuck: None,
-            ping_at: now.saturating_add(spread(pace.ping)),
+            ping_at: now,
             silent_pings: 0,
             configured_by: Some(now.saturating_add(pace.configured)),
             mux_time: None,
@@ -112,6 +105,7 @@ impl Line {
             read: 0,
             asked: None,
         };
+        line.set_ping(pace.ping);
         blocking.map_err(|error| line.failure(Error::Io(error)))?;
         line.send(Message::text(version))?;
         Ok(line)
@@ -119,6 +113,13 @@ impl Line {
 
     pub(super) const fn uri(&self) -> &ServerUri {
         &self.uri
+    }
+
+    /// From now on so long is between two pings.
+    pub(super) fn set_ping(&mut self, ping: Duration) {
+        self.pace.ping = ping;
+        self.ping_at = clock::since_boot().saturating_add(spread(ping));
+        self.pace.keep_alive(self.socket.get_ref());
     }
 
     /// Whether what was sent waits for room.
@@ -381,20 +382,4 @@ fn spread(wait: Duration) -> Duration {
 /// The ping that asks whether so many uplinks have been read.
 fn question(count: u64) -> Vec<u8> {
     [READ, &count.to_be_bytes()].concat()
-}
-
-/// Without these options the pings still find a dead far side, only later.
-fn keep_alive(session: &Session, pace: Pace) {
-    let wait_ms = u32::try_from(pace.unacknowledged.as_millis()).unwrap_or(u32::MAX);
-    let idle_s = u32::try_from(pace.ping.as_secs().max(1)).unwrap_or(u32::MAX);
-    let set = || {
-        setsockopt(session, sockopt::KeepAlive, &true)?;
-        setsockopt(session, sockopt::TcpKeepIdle, &idle_s)?;
-        setsockopt(session, sockopt::TcpKeepInterval, &KEEPALIVE_EVERY_S)?;
-        setsockopt(session, sockopt::TcpKeepCount, &KEEPALIVE_COUNT)?;
-        setsockopt(session, sockopt::TcpUserTimeout, &wait_ms)
-    };
-    if let Err(error) = set() {
-        warn!("the traffic socket has no TCP keepalive: {error}");
-    }
 }

@@ -24,18 +24,27 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::{Value, json};
+use tracing::warn;
 
 use self::keeper::{Keeper, Order};
 use crate::agent::ExchangeId;
+use crate::config::{Lns, Mode};
 use crate::daemon::clock;
 use crate::daemon::discovery::Proof;
 use crate::daemon::linking::{Held, Holder};
+use crate::daemon::session::Session;
 use crate::wire::traffic::About;
 use crate::wire::uplink::Frame;
 
 /// Uplinks that may wait while the socket is full or being replaced.
 const UPLINKS_MAX: usize = 1024;
+
+/// TCP: a dead far side is noticed even while nothing is sent, but no octets are spent more
+/// often than by our own pings.
+const KEEPALIVE_EVERY_S: u32 = 10;
+const KEEPALIVE_COUNT: u32 = 3;
 
 /// How long the far side may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +66,24 @@ impl Default for Pace {
             configured: Duration::from_secs(60),
             drained: Duration::from_secs(5),
             unacknowledged: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Pace {
+    /// Without these options the pings still find a dead far side, only later.
+    fn keep_alive(self, session: &Session) {
+        let wait_ms = u32::try_from(self.unacknowledged.as_millis()).unwrap_or(u32::MAX);
+        let idle_s = u32::try_from(self.ping.as_secs().max(1)).unwrap_or(u32::MAX);
+        let set = || {
+            setsockopt(session, sockopt::KeepAlive, &true)?;
+            setsockopt(session, sockopt::TcpKeepIdle, &idle_s)?;
+            setsockopt(session, sockopt::TcpKeepInterval, &KEEPALIVE_EVERY_S)?;
+            setsockopt(session, sockopt::TcpKeepCount, &KEEPALIVE_COUNT)?;
+            setsockopt(session, sockopt::TcpUserTimeout, &wait_ms)
+        };
+        if let Err(error) = set() {
+            warn!("the traffic socket has no TCP keepalive: {error}");
         }
     }
 }
@@ -134,6 +161,11 @@ impl Holder for SessionHolder {
 
     fn take(&mut self) -> Vec<Held> {
         core::mem::take(&mut lock(&self.shared).held)
+    }
+
+    fn reconfigure(&mut self, lns: &Lns) -> bool {
+        self.order(Order::Ping(Duration::from_secs(lns.ping_s)));
+        lns.mode == Mode::Session
     }
 
     fn status(&self) -> Value {

@@ -35,6 +35,8 @@ pub enum Fault {
     TrafficStatus(u16),
     /// This HTTP status instead of the upgrade, for traffic, with a `Retry-After` in seconds.
     TrafficBusy(u16, u64),
+    /// This HTTP status instead of the upgrade, for traffic, with a `Retry-After` and a `Date`.
+    TrafficBusyUntil(u16, &'static str, &'static str),
     /// This HTTP status instead of the upgrade, for traffic, with the token in its body.
     TrafficRepeatsToken(u16),
     /// The traffic socket opens and no `router_config` comes.

@@ -112,6 +112,12 @@ impl Callback for Gate<'_> {
                 {
                     refusal.headers_mut().insert("retry-after", wait_s.into());
                 }
+                if let Fault::TrafficBusyUntil(_, until, date) = state.fault {
+                    for (name, text) in [("retry-after", until), ("date", date)] {
+                        let value = HeaderValue::from_static(text);
+                        refusal.headers_mut().insert(name, value);
+                    }
+                }
                 if let Fault::TrafficRepeatsToken(_) = state.fault {
                     let token = self.opening.token.clone().unwrap_or_default();
                     let text = json!({ "message": format!("the key {token} is unknown") });
@@ -133,6 +139,7 @@ impl State {
         }
         if let Fault::TrafficStatus(status)
         | Fault::TrafficBusy(status, _)
+        | Fault::TrafficBusyUntil(status, ..)
         | Fault::TrafficRepeatsToken(status) = self.fault
         {
             return status;
