@@ -75,6 +75,28 @@ fn another_gateway_s_dead_server_does_not_end_this_one_s_link() {
 }
 
 #[test]
+fn a_path_that_one_gateway_was_given_never_becomes_another_s() {
+    let scene = scene();
+    let service = scene.serve();
+    let address = address(&service);
+    // Two servers that name no gateway in their path; nobody listens there.
+    let given = |number: u16, eui: &str| {
+        let there = format!("wss://localhost:{number}/traffic");
+        scene.around.lns.set_fault(Fault::Uri(there));
+        uri_of(&address, eui)
+    };
+    let first = given(1, OTHERS[0]);
+    let second = given(2, OTHERS[1]);
+    assert_ne!(first, second);
+    scene.around.lns.set_fault(Fault::None);
+    scene.rotate(&service, "second");
+    // Now the other one is faster; a station comes back without asking again.
+    assert_eq!(given(2, OTHERS[1]), second);
+    assert_eq!(open(&first, &[]).unwrap_err().status(), 404);
+    assert_eq!(given(1, OTHERS[0]), first);
+}
+
+#[test]
 fn another_gateway_s_refusal_does_not_end_this_one_s_link() {
     let scene = scene();
     let service = scene.serve();

@@ -117,7 +117,7 @@ impl Server {
         match result {
             Ok(uri) => {
                 self.routes.clear();
-                self.routes.learn(set.access.router, uri);
+                self.routes.learn(set.access.router, true, uri);
                 self.up = Some(set);
                 self.board
                     .change(|figures| figures.up_since = Some(clock::since_boot()));
@@ -137,7 +137,7 @@ impl Server {
             // The set was replaced meanwhile: this is the old server's word.
             (Phase::Asked(asking, _), Ok(_)) if self.is_replaced(attempt.set) => asking.put_off(),
             (Phase::Asked(asking, _), Ok(uri)) => {
-                let target = self.routes.learn(router, uri);
+                let target = self.routes.learn(router, attempt.is_own, uri);
                 asking.found(router, &target)
             }
             (Phase::Asked(asking, _), Err(failure)) => {
