@@ -23,7 +23,6 @@ use super::head::{Opening, refusal};
 use super::local::Local;
 use super::pipe::Pipe;
 use super::remote::flush;
-use crate::agent::ExchangeId;
 use crate::limits::{RELAY_CHATTER_MAX, RELAY_READS_A_TURN};
 use crate::wire::eui::Eui64;
 use crate::wire::lns::ANSWER_OCTETS_MAX;
@@ -33,8 +32,8 @@ use crate::wire::lns::ANSWER_OCTETS_MAX;
 pub(super) struct Client {
     pub(super) phase: Phase,
     pub(super) deadline: Option<Duration>,
-    /// The attempt of the link whose set it uses.
-    pub(super) set: Option<ExchangeId>,
+    /// The set it uses, counted by the relay.
+    pub(super) set: u64,
     /// Host and gateway of its LNS connection.
     pub(super) peer: Option<String>,
 }

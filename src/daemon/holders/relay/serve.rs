@@ -109,6 +109,9 @@ pub(super) struct Server {
     routes: Routes,
     up: Option<InUse>,
     opening: Option<InUse>,
+    /// The set last in use, and how many different ones there were.
+    latest: Option<Arc<Proof>>,
+    sets: u64,
     clients: BTreeMap<u64, Client>,
     next: u64,
     accept_at: Option<Duration>,
@@ -147,6 +150,8 @@ impl Server {
             routes: Routes::default(),
             up: None,
             opening: None,
+            latest: None,
+            sets: 0,
             clients: BTreeMap::new(),
             next: 0,
             accept_at: None,
@@ -202,7 +207,7 @@ impl Server {
                     let client = Client {
                         phase: Phase::Head { local, octets },
                         deadline: Some(now.saturating_add(RELAY_PATIENCE)),
-                        set: None,
+                        set: self.sets,
                         peer: None,
                     };
                     self.clients.insert(self.next, client);
@@ -246,9 +251,8 @@ impl Server {
                 Heard::Word(Err(status)) => self.turn_away(local, status),
                 Heard::Word(Ok(opening)) => {
                     let early = octets.split_off(opening.octets.min(octets.len()));
-                    let (phase, set) = self.admit(key, local, early, opening);
-                    client.set = set;
-                    phase
+                    client.set = self.sets;
+                    self.admit(key, local, early, opening)
                 }
             },
             Phase::Question(asking) => self.question(key, asking),
@@ -292,23 +296,16 @@ impl Server {
     }
 
     /// Decides on a client's head.
-    fn admit(
-        &mut self,
-        key: u64,
-        local: Local,
-        octets: Vec<u8>,
-        opening: Opening,
-    ) -> (Phase, Option<ExchangeId>) {
+    fn admit(&mut self, key: u64, local: Local, octets: Vec<u8>, opening: Opening) -> Phase {
         let Some(up) = self.up.clone() else {
-            return (self.turn_away(local, 503), None);
+            return self.turn_away(local, 503);
         };
         if opening.is_discovery() {
             let asking = Asking::start(local, &opening, &octets, &self.door.name);
-            let phase = asking.map_or(Phase::Over, |asking| self.question(key, Box::new(asking)));
-            return (phase, Some(up.id));
+            return asking.map_or(Phase::Over, |asking| self.question(key, Box::new(asking)));
         }
         let Some((router, uri)) = self.routes.find(&opening.target) else {
-            return (self.turn_away(local, 404), None);
+            return self.turn_away(local, 404);
         };
         let mark = wanted();
         let task = Task::Connect {
@@ -325,9 +322,9 @@ impl Server {
             opening: Box::new(opening),
         };
         if !self.dialers.give(task) {
-            return (self.turn_away(local, 503), None);
+            return self.turn_away(local, 503);
         }
-        (Phase::Waiting(Early { local, octets }, mark), Some(up.id))
+        Phase::Waiting(Early { local, octets }, mark)
     }
 
     /// Reads a discovery question and has it asked.

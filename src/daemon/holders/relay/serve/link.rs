@@ -5,6 +5,7 @@
 
 use core::time::Duration;
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use tracing::warn;
 
@@ -12,6 +13,7 @@ use super::{Attempt, InUse, Note, Server};
 use crate::agent::ExchangeId;
 use crate::agent::failure::{Class, Failure};
 use crate::daemon::clock;
+use crate::daemon::discovery::Proof;
 use crate::daemon::holders::relay::client::{Client, Phase};
 use crate::daemon::holders::relay::dialer::{Answer, Task};
 use crate::daemon::holders::relay::local::Local;
@@ -39,11 +41,10 @@ impl Server {
         }
     }
 
-    /// Clients that use another set than the one in use.
+    /// Clients that use another set than the one in use, or last in use.
     pub(super) fn old(&self) -> impl Iterator<Item = (&u64, &Client)> {
-        let current = self.up.as_ref().map(|up| up.id);
-        self.clients.iter().filter(move |(_, client)| {
-            matches!(client.phase, Phase::Piping(_)) && client.set != current
+        self.clients.iter().filter(|(_, client)| {
+            matches!(client.phase, Phase::Piping(_)) && client.set != self.sets
         })
     }
 
@@ -118,6 +119,14 @@ impl Server {
             Ok(uri) => {
                 self.routes.clear();
                 self.routes.learn(set.access.router, true, uri);
+                // After an outage it is mostly the same one: who has lived through it is not old.
+                let is_same = |latest: &Arc<Proof>| {
+                    latest.tc_uri == set.access.tc_uri && latest.credential == set.access.credential
+                };
+                if !self.latest.as_ref().is_some_and(is_same) {
+                    self.sets = self.sets.wrapping_add(1);
+                }
+                self.latest = Some(Arc::clone(&set.access));
                 self.up = Some(set);
                 self.board
                     .change(|figures| figures.up_since = Some(clock::since_boot()));
