@@ -75,6 +75,25 @@ fn another_gateway_s_dead_server_does_not_end_this_one_s_link() {
 }
 
 #[test]
+fn what_the_lns_says_about_another_gateway_does_not_end_this_one_s_link() {
+    let scene = scene();
+    let service = scene.serve();
+    let address = address(&service);
+    for text in ["Unauthorized", "no such gateway: 0011223344556677"] {
+        scene
+            .around
+            .lns
+            .set_fault(Fault::ErrorText(text.to_owned()));
+        let answer = discover(&address, &json!(OTHERS[0]));
+        let error = answer["error"].as_str().expect("an error");
+        assert!(error.contains(text), "{answer}");
+        scene.around.lns.set_fault(Fault::None);
+        echo(&mut traffic(&address), "goes on");
+    }
+    assert_eq!(service.count("the LNS link is lost"), 0);
+}
+
+#[test]
 fn a_path_that_one_gateway_was_given_never_becomes_another_s() {
     let scene = scene();
     let service = scene.serve();

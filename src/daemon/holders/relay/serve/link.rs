@@ -150,7 +150,7 @@ impl Server {
                 asking.found(router, &target)
             }
             (Phase::Asked(asking, _), Err(failure)) => {
-                let phase = if is_outage(&failure) {
+                let phase = if is_outage(&failure, attempt.is_own) {
                     asking.put_off()
                 } else {
                     asking.refused(Some(router), &failure.message)
@@ -203,7 +203,7 @@ impl Server {
     /// What concerns all gateways, or the certificate's own, concerns the link; told once.
     fn lose_if_own(&mut self, attempt: &Attempt, failure: Option<Failure>) {
         let concerns =
-            |failure: &Failure| attempt.is_own || attempt.is_shared && is_outage(failure);
+            |failure: &Failure| attempt.is_own || attempt.is_shared && is_outage(failure, false);
         let Some(failure) = failure.filter(concerns) else {
             return;
         };
@@ -256,9 +256,11 @@ impl Server {
     }
 }
 
-/// Whether a failure is the LNS's or the network's, whichever gateway meets it.
-const fn is_outage(failure: &Failure) -> bool {
+/// Whether a failure is the LNS's or the network's, whichever gateway meets it. What an LNS says
+/// in its own words may be about another gateway alone.
+fn is_outage(failure: &Failure, is_own: bool) -> bool {
     match failure.class {
+        Class::ServerFault if failure.code == "lns_error" => is_own,
         Class::Busy
         | Class::ClientCertRefused
         | Class::ClockSuspect
