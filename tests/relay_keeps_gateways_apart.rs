@@ -13,8 +13,9 @@ use std::net::TcpListener;
 use mtls_lab::cups::Gateway;
 use mtls_lab::device::EUI;
 use mtls_lab::lns::{Config, Fault, LnsDouble, Manner};
-use mtls_lab::relay::{Scene, address, discover, echo, link, open, traffic};
+use mtls_lab::relay::{Scene, address, discover, echo, is_put_off, link, open, traffic};
 use serde_json::json;
+use tungstenite::Message;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
 
@@ -91,6 +92,31 @@ fn what_the_lns_says_about_another_gateway_does_not_end_this_one_s_link() {
         echo(&mut traffic(&address), "goes on");
     }
     assert_eq!(service.count("the LNS link is lost"), 0);
+}
+
+#[test]
+fn an_outage_that_another_gateway_meets_ends_this_one_s_link_only_if_it_meets_it_too() {
+    let scene = scene();
+    let service = scene.serve();
+    let address = address(&service);
+    let other = uri_of(&address, OTHERS[0]);
+    for status in [503, 429] {
+        let asked = scene.around.lns.discoveries().len();
+        scene.around.lns.set_fault(Fault::TrafficStatus(status));
+        assert_eq!(open(&other, &[]).unwrap_err().status(), status);
+        service.until("the set is proved again", |_| {
+            scene.around.lns.discoveries().len() > asked
+        });
+        scene.around.lns.set_fault(Fault::None);
+        echo(&mut traffic(&address), "goes on");
+    }
+    assert_eq!(service.count("the LNS link is lost"), 0);
+    scene.around.lns.set_fault(Fault::DiscoveryStatus(503));
+    let mut asking = open(&format!("ws://{address}/router-info"), &[]).unwrap();
+    let question = json!({ "router": OTHERS[0] }).to_string();
+    asking.send(Message::text(question)).unwrap();
+    assert!(is_put_off(asking));
+    scene.comes_back(&service, &address);
 }
 
 #[test]

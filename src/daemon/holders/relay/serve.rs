@@ -7,9 +7,9 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
 
 use nix::libc::rlim_t;
 use nix::sys::resource::{Resource, getrlimit};
@@ -77,7 +77,7 @@ pub(super) struct Attempt {
 /// The way to the relay's thread.
 #[derive(Debug, Clone)]
 pub(super) struct Notes {
-    sender: Arc<Mutex<Sender<Note>>>,
+    sender: Sender<Note>,
     wake: Arc<UnixStream>,
 }
 
@@ -85,7 +85,7 @@ impl Notes {
     /// Tells the relay's thread.
     pub(super) fn send(&self, note: Note) {
         // The thread lives as long as the process.
-        let _ = super::lock(&self.sender).send(note);
+        let _ = self.sender.send(note);
         let _ = (&*self.wake).write(&[0]);
     }
 }
@@ -109,6 +109,8 @@ pub(super) struct Server {
     routes: Routes,
     up: Option<InUse>,
     opening: Option<InUse>,
+    /// The set in use is proved once more.
+    is_checking: bool,
     /// The set last in use, and how many different ones there were.
     latest: Option<Arc<Proof>>,
     sets: u64,
@@ -137,7 +139,7 @@ impl Server {
         wake_out.set_nonblocking(true)?;
         let (sender, receiver) = mpsc::channel();
         let notes = Notes {
-            sender: Arc::new(Mutex::new(sender)),
+            sender,
             wake: Arc::new(wake_out),
         };
         let server = Self {
@@ -150,6 +152,7 @@ impl Server {
             routes: Routes::default(),
             up: None,
             opening: None,
+            is_checking: false,
             latest: None,
             sets: 0,
             clients: BTreeMap::new(),

@@ -113,6 +113,10 @@ impl Server {
 
     fn proved(&mut self, id: ExchangeId, result: Result<ServerUri, Failure>) {
         let Some(set) = self.opening.take_if(|set| set.id == id) else {
+            self.is_checking = false;
+            if let Err(failure) = result {
+                self.lose(id, failure);
+            }
             return;
         };
         match result {
@@ -200,19 +204,27 @@ impl Server {
         self.up.as_ref().is_none_or(|up| up.id != set)
     }
 
-    /// What concerns all gateways, or the certificate's own, concerns the link; told once.
+    /// What the certificate's own gateway meets concerns the link. What looks like an outage to
+    /// another one may be its own trouble alone: a proof tells.
     fn lose_if_own(&mut self, attempt: &Attempt, failure: Option<Failure>) {
-        let concerns =
-            |failure: &Failure| attempt.is_own || attempt.is_shared && is_outage(failure, false);
-        let Some(failure) = failure.filter(concerns) else {
+        let Some(failure) = failure else {
             return;
         };
-        if self.is_replaced(attempt.set) {
-            return;
+        if attempt.is_own {
+            self.lose(attempt.set, failure);
+        } else if let Some(InUse { id, access }) = self.up.clone() {
+            if attempt.is_shared && is_outage(&failure, false) && !self.is_checking {
+                self.is_checking = self.dialers.give(Task::Prove { id, access });
+            }
         }
-        self.go_down();
-        let id = attempt.set;
-        self.board.tell(Held::Closed { id, failure });
+    }
+
+    /// Tells that a set does not lead to the LNS any more, if it is still the one in use.
+    fn lose(&mut self, id: ExchangeId, failure: Failure) {
+        if !self.is_replaced(id) {
+            self.go_down();
+            self.board.tell(Held::Closed { id, failure });
+        }
     }
 
     /// No new connections; whoever waits for one is turned away.
