@@ -9,6 +9,7 @@
 
 use core::time::Duration;
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -273,7 +274,7 @@ pub(super) fn leave(mut local: Local, mut octets: Vec<u8>, scratch: &mut [u8]) -
     }
     if octets.is_empty() {
         // What it still sends must not turn its end into a reset that eats the answer.
-        local.finish();
+        drop(local.shutdown(Shutdown::Write));
         for _ in 0..RELAY_READS_A_TURN {
             match local.read(scratch) {
                 Ok(1..) => {}
@@ -311,7 +312,7 @@ mod tests {
     fn pair() -> (UnixStream, Local) {
         let (far, near) = UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
-        (far, Local::Unix(near))
+        (far, near)
     }
 
     #[test]
