@@ -5,15 +5,17 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "a test ends when its set-up fails"
 )]
 
-use std::net::TcpListener;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
 
 use mtls_lab::cups::Gateway;
 use mtls_lab::device::EUI;
 use mtls_lab::lns::{Config, Fault, LnsDouble, Manner};
-use mtls_lab::relay::{Scene, address, discover, echo, is_put_off, link, open, traffic};
+use mtls_lab::relay::{Scene, address, discover, echo, head, is_put_off, link, open, traffic};
 use serde_json::json;
 use tungstenite::Message;
 
@@ -139,6 +141,33 @@ fn a_path_that_one_gateway_was_given_never_becomes_another_s() {
     assert_eq!(given(2, OTHERS[1]), second);
     assert_eq!(open(&first, &[]).unwrap_err().status(), 404);
     assert_eq!(given(1, OTHERS[0]), first);
+}
+
+#[test]
+fn another_gateway_s_silent_server_does_not_keep_this_one_waiting() {
+    let scene = scene();
+    let service = scene.serve();
+    let address = address(&service);
+    // The kernel takes connections there, and nobody ever says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let there = format!("wss://localhost:{port}/traffic/eui-{}", OTHERS[0]);
+    scene.around.lns.set_fault(Fault::Uri(there));
+    drop(uri_of(&address, OTHERS[0]));
+    scene.around.lns.set_fault(Fault::None);
+    let question = head(&format!("/traffic/eui-{}", OTHERS[0]));
+    let waiting: Vec<TcpStream> = (0..12)
+        .map(|_| {
+            let mut client = TcpStream::connect(&address).unwrap();
+            client.write_all(question.as_bytes()).unwrap();
+            client.set_nonblocking(true).unwrap();
+            client
+        })
+        .collect();
+    echo(&mut traffic(&address), "goes on");
+    let mut answered = waiting;
+    answered.retain(|client| client.peek(&mut [0]).is_ok());
+    assert!(answered.len() < 8, "only after {}", answered.len());
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub(super) struct Attempt {
     client: u64,
     set: ExchangeId,
     /// Whether the gateway is the certificate's own.
-    is_own: bool,
+    pub(super) is_own: bool,
     /// Whether it goes to a server that the certificate's own gateway needs as well.
     is_shared: bool,
     pub(super) wanted: Arc<AtomicBool>,
