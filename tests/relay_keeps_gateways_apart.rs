@@ -5,16 +5,19 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "a test ends when its set-up fails"
 )]
 
-use std::net::TcpListener;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
 
 use mtls_lab::cups::Gateway;
 use mtls_lab::device::EUI;
 use mtls_lab::lns::{Config, Fault, LnsDouble, Manner};
-use mtls_lab::relay::{Scene, address, discover, echo, link, open, traffic};
+use mtls_lab::relay::{Scene, address, discover, echo, head, is_put_off, link, open, traffic};
 use serde_json::json;
+use tungstenite::Message;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mtls-agent");
 
@@ -72,6 +75,99 @@ fn another_gateway_s_dead_server_does_not_end_this_one_s_link() {
     }
     assert_eq!(link(&service), "up");
     assert_eq!(service.count("the LNS link is lost"), 0);
+}
+
+#[test]
+fn what_the_lns_says_about_another_gateway_does_not_end_this_one_s_link() {
+    let scene = scene();
+    let service = scene.serve();
+    let address = address(&service);
+    for text in ["Unauthorized", "no such gateway: 0011223344556677"] {
+        scene
+            .around
+            .lns
+            .set_fault(Fault::ErrorText(text.to_owned()));
+        let answer = discover(&address, &json!(OTHERS[0]));
+        let error = answer["error"].as_str().expect("an error");
+        assert!(error.contains(text), "{answer}");
+        scene.around.lns.set_fault(Fault::None);
+        echo(&mut traffic(&address), "goes on");
+    }
+    assert_eq!(service.count("the LNS link is lost"), 0);
+}
+
+#[test]
+fn an_outage_that_another_gateway_meets_ends_this_one_s_link_only_if_it_meets_it_too() {
+    let scene = scene();
+    let service = scene.serve();
+    let address = address(&service);
+    let other = uri_of(&address, OTHERS[0]);
+    for status in [503, 429] {
+        let asked = scene.around.lns.discoveries().len();
+        scene.around.lns.set_fault(Fault::TrafficStatus(status));
+        assert_eq!(open(&other, &[]).unwrap_err().status(), status);
+        service.until("the set is proved again", |_| {
+            scene.around.lns.discoveries().len() > asked
+        });
+        scene.around.lns.set_fault(Fault::None);
+        echo(&mut traffic(&address), "goes on");
+    }
+    assert_eq!(service.count("the LNS link is lost"), 0);
+    scene.around.lns.set_fault(Fault::DiscoveryStatus(503));
+    let mut asking = open(&format!("ws://{address}/router-info"), &[]).unwrap();
+    let question = json!({ "router": OTHERS[0] }).to_string();
+    asking.send(Message::text(question)).unwrap();
+    assert!(is_put_off(asking));
+    scene.comes_back(&service, &address);
+}
+
+#[test]
+fn a_path_that_one_gateway_was_given_never_becomes_another_s() {
+    let scene = scene();
+    let service = scene.serve();
+    let address = address(&service);
+    // Two servers that name no gateway in their path; nobody listens there.
+    let given = |number: u16, eui: &str| {
+        let there = format!("wss://localhost:{number}/traffic");
+        scene.around.lns.set_fault(Fault::Uri(there));
+        uri_of(&address, eui)
+    };
+    let first = given(1, OTHERS[0]);
+    let second = given(2, OTHERS[1]);
+    assert_ne!(first, second);
+    scene.around.lns.set_fault(Fault::None);
+    scene.rotate(&service, "second");
+    // Now the other one is faster; a station comes back without asking again.
+    assert_eq!(given(2, OTHERS[1]), second);
+    assert_eq!(open(&first, &[]).unwrap_err().status(), 404);
+    assert_eq!(given(1, OTHERS[0]), first);
+}
+
+#[test]
+fn another_gateway_s_silent_server_does_not_keep_this_one_waiting() {
+    let scene = scene();
+    let service = scene.serve();
+    let address = address(&service);
+    // The kernel takes connections there, and nobody ever says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let there = format!("wss://localhost:{port}/traffic/eui-{}", OTHERS[0]);
+    scene.around.lns.set_fault(Fault::Uri(there));
+    drop(uri_of(&address, OTHERS[0]));
+    scene.around.lns.set_fault(Fault::None);
+    let question = head(&format!("/traffic/eui-{}", OTHERS[0]));
+    let waiting: Vec<TcpStream> = (0..12)
+        .map(|_| {
+            let mut client = TcpStream::connect(&address).unwrap();
+            client.write_all(question.as_bytes()).unwrap();
+            client.set_nonblocking(true).unwrap();
+            client
+        })
+        .collect();
+    echo(&mut traffic(&address), "goes on");
+    let mut answered = waiting;
+    answered.retain(|client| client.peek(&mut [0]).is_ok());
+    assert!(answered.len() < 8, "only after {}", answered.len());
 }
 
 #[test]

@@ -75,6 +75,22 @@ fn only_listed_gateways_and_given_paths_are_served() {
 }
 
 #[test]
+fn a_library_that_names_the_relay_itself_as_its_origin_is_served() {
+    let scene = Scene::new(BINARY);
+    let service = scene.serve();
+    let address = address(&service);
+    let own = format!("http://{address}");
+    for path in ["/router-info".to_owned(), format!("/traffic/eui-{EUI}")] {
+        let uri = format!("ws://{address}{path}");
+        drop(open(&uri, &[("Origin", &own)]).unwrap());
+        // A name whose address a page's own server could change.
+        let host = ("Host", "page.example.com");
+        let origin = ("Origin", "http://page.example.com");
+        assert_eq!(open(&uri, &[host, origin]).unwrap_err().status(), 403);
+    }
+}
+
+#[test]
 fn a_refused_key_is_passed_back_then_clients_are_turned_away_and_cups_is_asked() {
     let mut scene = Scene::new(BINARY);
     scene.device.set("cups.poll_s", 86_400);

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mtls_lab::device::{EUI, Service};
+use mtls_lab::lns::Fault;
 use mtls_lab::relay::{Scene, address, discover, echo, figure, head, link, raw, traffic};
 use serde_json::json;
 use tungstenite::Message;
@@ -281,6 +282,31 @@ fn relay_ticks(service: &Service) -> u64 {
         .split_whitespace()
         .collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn an_lns_that_takes_no_new_connections_for_a_while_ends_none_of_many() {
+    let scene = Scene::new(BINARY);
+    let service = scene.serve();
+    let uri = format!("ws://{}/traffic/eui-{EUI}", address(&service));
+    let mut sockets: Vec<_> = (0..520)
+        .map(|_| mtls_lab::relay::open(&uri, &[]).unwrap())
+        .collect();
+    scene.around.lns.set_fault(Fault::TrafficStatus(503));
+    assert!(mtls_lab::relay::open(&uri, &[]).is_err());
+    service.until("the link is lost", |service| {
+        service.count("the LNS link is lost") == 1
+    });
+    scene.around.lns.set_fault(Fault::None);
+    service.until("the link is up", |service| link(service) == "up");
+    for socket in &mut sockets {
+        echo(socket, "lives on");
+    }
+    assert_eq!(
+        figure(&service, "old_connections"),
+        0,
+        "the key is the same"
+    );
 }
 
 #[test]

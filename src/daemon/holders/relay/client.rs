@@ -9,6 +9,7 @@
 
 use core::time::Duration;
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +24,6 @@ use super::head::{Opening, refusal};
 use super::local::Local;
 use super::pipe::Pipe;
 use super::remote::flush;
-use crate::agent::ExchangeId;
 use crate::limits::{RELAY_CHATTER_MAX, RELAY_READS_A_TURN};
 use crate::wire::eui::Eui64;
 use crate::wire::lns::ANSWER_OCTETS_MAX;
@@ -33,8 +33,8 @@ use crate::wire::lns::ANSWER_OCTETS_MAX;
 pub(super) struct Client {
     pub(super) phase: Phase,
     pub(super) deadline: Option<Duration>,
-    /// The attempt of the link whose set it uses.
-    pub(super) set: Option<ExchangeId>,
+    /// The set it uses, counted by the relay.
+    pub(super) set: u64,
     /// Host and gateway of its LNS connection.
     pub(super) peer: Option<String>,
 }
@@ -274,7 +274,7 @@ pub(super) fn leave(mut local: Local, mut octets: Vec<u8>, scratch: &mut [u8]) -
     }
     if octets.is_empty() {
         // What it still sends must not turn its end into a reset that eats the answer.
-        local.finish();
+        drop(local.shutdown(Shutdown::Write));
         for _ in 0..RELAY_READS_A_TURN {
             match local.read(scratch) {
                 Ok(1..) => {}
@@ -312,7 +312,7 @@ mod tests {
     fn pair() -> (UnixStream, Local) {
         let (far, near) = UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
-        (far, Local::Unix(near))
+        (far, near)
     }
 
     #[test]

@@ -95,6 +95,8 @@ struct State {
     tasks: VecDeque<Task>,
     threads: usize,
     idle: usize,
+    /// Threads at work for other gateways than the certificate's own.
+    others: usize,
 }
 
 impl Dialers {
@@ -148,8 +150,13 @@ impl Shared {
 
     fn work(&self) {
         while let Some(task) = self.next() {
+            let is_own = task.is_own();
             if let Some(note) = task.run(self.silence) {
                 self.notes.send(note);
+            }
+            if !is_own {
+                let mut state = self.lock();
+                state.others = state.others.saturating_sub(1);
             }
         }
     }
@@ -157,7 +164,14 @@ impl Shared {
     fn next(&self) -> Option<Task> {
         let mut state = self.lock();
         loop {
-            if let Some(task) = state.tasks.pop_front() {
+            // One thread is never lent to gateways whose server may be dead.
+            let is_full = state.others >= RELAY_DIALERS_MAX.saturating_sub(1);
+            let next = state
+                .tasks
+                .iter()
+                .position(|task| !is_full || task.is_own());
+            if let Some(task) = next.and_then(|next| state.tasks.remove(next)) {
+                state.others = state.others.saturating_add(usize::from(!task.is_own()));
                 return Some(task);
             }
             state.idle = state.idle.saturating_add(1);
@@ -176,6 +190,14 @@ impl Shared {
 }
 
 impl Task {
+    /// Whether it is for the certificate's own gateway.
+    const fn is_own(&self) -> bool {
+        match self {
+            Self::Prove { .. } => true,
+            Self::Discover { attempt, .. } | Self::Connect { attempt, .. } => attempt.is_own,
+        }
+    }
+
     fn run(self, silence: Silence) -> Option<Note> {
         match self {
             Self::Prove { id, access } => Some(Note::Proved {

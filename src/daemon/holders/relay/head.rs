@@ -6,6 +6,7 @@
 //! ```
 
 use core::fmt::Write as _;
+use core::net::IpAddr;
 
 use tungstenite::handshake::derive_accept_key;
 
@@ -73,6 +74,7 @@ impl Opening {
             octets: length,
         };
         let (mut is_upgrade, mut is_connection) = (false, false);
+        let mut origin = None;
         for line in request.headers.iter() {
             let name = line.name.to_ascii_lowercase();
             let value = core::str::from_utf8(line.value).map_err(|_| Status(400))?;
@@ -80,8 +82,7 @@ impl Opening {
                 "upgrade" => is_upgrade |= has_word(value, "websocket"),
                 "connection" => is_connection |= has_word(value, "upgrade"),
                 "host" => opening.host = Some(value.to_owned()).filter(|host| is_authority(host)),
-                // A browser says where the page came from that wants to use this key.
-                "origin" => return Err(Status(403)),
+                "origin" => origin = Some(value),
                 "content-length" | "transfer-encoding" => return Err(Status(400)),
                 _ if PASSED_ON.contains(&name.as_str()) => {
                     let is_again = ONCE.contains(&name.as_str()) && opening.line(&name).is_some();
@@ -95,6 +96,11 @@ impl Opening {
                 }
                 _ => {}
             }
+        }
+        // A browser says where the page came from that wants to use this key. Libraries name
+        // the server itself, which has no pages.
+        if origin.is_some_and(|origin| !opening.is_own_page(origin)) {
+            return Err(Status(403));
         }
         let is_version = opening.line("sec-websocket-version") == Some("13");
         if is_upgrade && is_connection && is_version && opening.has_key() {
@@ -139,6 +145,15 @@ impl Opening {
         }
         head.push_str("\r\n");
         head.into_bytes()
+    }
+
+    /// Whether this origin is the relay itself, by a name that no foreign DNS could give it.
+    fn is_own_page(&self, origin: &str) -> bool {
+        let host = self.host.as_deref().unwrap_or_default();
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
+        origin.strip_prefix("http://") == Some(host)
+            && (name == "localhost" || address.is_ok_and(|address| address.is_loopback()))
     }
 
     /// Whether it has a key of 16 octets. The LNS might answer another one by hanging up,
@@ -252,6 +267,44 @@ mod tests {
         );
         let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(RELAY_HEAD_OCTETS_MAX));
         assert_eq!(Opening::read(long.as_bytes()), Err(Status(431)));
+    }
+
+    #[test]
+    fn of_all_origins_only_the_relay_itself_is_taken() {
+        let status = |host: &str, origin: &str| {
+            let origin = format!("Origin: {origin}");
+            let head = GOOD.replace("Cookie: a=b", &origin);
+            Opening::read(head.replace("127.0.0.1:1887", host).as_bytes())
+                .err()
+                .map(|status| status.0)
+        };
+        for own in [
+            "127.0.0.1:1887",
+            "localhost:1887",
+            "localhost",
+            "[::1]:1887",
+        ] {
+            assert_eq!(status(own, &format!("http://{own}")), None, "{own}");
+            for origin in [
+                "null",
+                "",
+                "http://",
+                "http://localhost:8080",
+                "https://localhost",
+            ] {
+                assert_eq!(status(own, origin), Some(403), "{own} {origin}");
+            }
+        }
+        for rebound in [
+            "page:1887",
+            "127.0.0.1.page:1887",
+            "192.168.1.5:1887",
+            "a/b",
+            "",
+        ] {
+            let origin = format!("http://{rebound}");
+            assert_eq!(status(rebound, &origin), Some(403), "{rebound}");
+        }
     }
 
     #[test]

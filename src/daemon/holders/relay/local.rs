@@ -2,9 +2,9 @@
 
 use core::cell::Cell;
 use std::fs::{self, Permissions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, ErrorKind};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -40,12 +40,8 @@ enum Listener {
     Unix(UnixListener),
 }
 
-/// One local client.
-#[derive(Debug)]
-pub(in crate::daemon) enum Local {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
+/// One local client: the calls on a socket of TCP are the same.
+pub(in crate::daemon) type Local = UnixStream;
 
 impl Door {
     /// Begins to listen. The error is a sentence for the operator.
@@ -95,7 +91,7 @@ impl Door {
                 let set = stream
                     .set_nonblocking(true)
                     .and_then(|()| stream.set_nodelay(true));
-                Ok(set.ok().map(|()| Local::Tcp(stream)))
+                Ok(set.ok().map(|()| OwnedFd::from(stream).into()))
             }
             Listener::Unix(unix) => {
                 let (stream, _) = unix.accept()?;
@@ -115,7 +111,7 @@ impl Door {
                     return Ok(None);
                 }
                 let set = stream.set_nonblocking(true);
-                Ok(set.ok().map(|()| Local::Unix(stream)))
+                Ok(set.ok().map(|()| stream))
             }
         }
     }
@@ -127,48 +123,6 @@ impl AsFd for Door {
             Listener::Tcp(tcp) => tcp.as_fd(),
             Listener::Unix(unix) => unix.as_fd(),
         }
-    }
-}
-
-impl Local {
-    /// Says that nothing more will be sent.
-    pub(super) fn finish(&self) {
-        // A client that is gone already needs no end.
-        let _ = match self {
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
-        };
-    }
-}
-
-impl AsFd for Local {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
-        }
-    }
-}
-
-impl Read for Local {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Local {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(octets),
-            Self::Unix(stream) => stream.write(octets),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@
 mod client;
 mod dialer;
 mod head;
-pub(in crate::daemon) mod local;
+mod local;
 pub(in crate::daemon) mod pipe;
 pub(in crate::daemon) mod remote;
 mod routes;

@@ -9,6 +9,7 @@
 
 use core::time::Duration;
 use std::io::{self, ErrorKind, Read};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::poll::PollFlags;
@@ -176,11 +177,10 @@ impl Pipe {
         // As far as the sockets take it: nobody waits for a connection that is given up.
         let _ = self.remote.send();
         let _ = flush(&mut self.local, &mut self.waiting);
-        self.local.finish();
+        drop(self.local.shutdown(Shutdown::Write));
     }
 
-    /// What to wait for on the client's side; nothing: leave it out of the poll, because a
-    /// hang-up is always told and would not let us sleep.
+    /// What to wait for on the client's side; nothing: not polled, a hang-up is always told.
     pub(in crate::daemon) fn local_interest(&self) -> PollFlags {
         let mut flags = PollFlags::empty();
         if !self.has_local_ended && (self.is_remote_deaf || !self.remote.has_waiting()) {
@@ -269,7 +269,7 @@ impl Pipe {
             if self.has_remote_ended {
                 if !self.is_local_told {
                     self.is_local_told = true;
-                    self.local.finish();
+                    drop(self.local.shutdown(Shutdown::Write));
                 }
                 return passed;
             }
@@ -333,7 +333,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
 
-    use super::{Local, Pipe, Remote, Scratch, Ways};
+    use super::{Pipe, Remote, Scratch, Ways};
     use crate::daemon::reset;
     use std::io::Write as _;
 
@@ -347,7 +347,7 @@ mod tests {
         let (lns, _) = listener.accept().unwrap();
         lns.set_nonblocking(true).unwrap();
         let remote = Remote::new(near, None).unwrap();
-        let pipe = Pipe::new(Local::Unix(local), remote, &[], Vec::new()).unwrap();
+        let pipe = Pipe::new(local, remote, &[], Vec::new()).unwrap();
         (pipe, client, lns)
     }
 

@@ -11,7 +11,7 @@ pub(super) struct Routes(BTreeMap<Eui64, Route>);
 
 #[derive(Debug)]
 struct Route {
-    /// What clients ask for: the path of the address, unless it is another gateway's too.
+    /// What clients ask for: the path of the address, unless it could be another gateway's too.
     target: String,
     uri: ServerUri,
 }
@@ -23,14 +23,17 @@ impl Routes {
         self.0.clear();
     }
 
-    /// Takes what discovery has given and returns the path for clients.
-    pub(super) fn learn(&mut self, router: Eui64, uri: ServerUri) -> String {
-        let is_taken =
-            |(other, route): (&Eui64, &Route)| *other != router && route.target == uri.path();
-        let target = if self.0.iter().any(is_taken) {
-            format!("/eui-{router}{}", uri.path())
+    /// Takes what discovery has given and returns the path for clients: always the same one,
+    /// whoever asks first, because a client comes back by it without asking again. `is_own`:
+    /// the gateway is the certificate's own.
+    pub(super) fn learn(&mut self, router: Eui64, is_own: bool, uri: ServerUri) -> String {
+        let path = uri.path();
+        let is_taken = |(other, route): (&Eui64, &Route)| *other != router && route.target == path;
+        let is_named = is_own || path.to_ascii_uppercase().contains(&router.to_string());
+        let target = if is_named && !self.0.iter().any(is_taken) {
+            path.to_owned()
         } else {
-            uri.path().to_owned()
+            format!("/eui-{router}{path}")
         };
         let route = Route {
             target: target.clone(),
@@ -72,26 +75,28 @@ mod tests {
     fn gateways_with_one_path_on_two_servers_are_told_apart() {
         let mut routes = Routes::default();
         let (first, second) = (Eui64::new(1), Eui64::new(2));
-        assert_eq!(routes.learn(first, uri("wss://a:1/traffic")), "/traffic");
-        let target = routes.learn(second, uri("wss://b:1/traffic"));
+        let target = routes.learn(second, false, uri("wss://b:1/traffic"));
+        let own = routes.learn(first, true, uri("wss://a:1/traffic"));
+        assert_eq!(own, "/traffic");
         assert_eq!(target, "/eui-0000000000000002/traffic");
         assert_eq!(routes.find("/traffic").unwrap().0, first);
         let (whose, found) = routes.find(&target).unwrap();
         assert_eq!((whose, found.host()), (second, "b"));
         assert!(!routes.is_shared(first, found));
-        assert_eq!(routes.learn(first, uri("wss://c:1/traffic")), "/traffic");
-        assert_eq!(routes.learn(second, uri("wss://b:1/own")), "/own");
+        let own = uri("wss://b:1/gw-0000000000000002");
+        let named = routes.learn(second, false, own);
+        assert_eq!(named, "/gw-0000000000000002");
         assert!(routes.find(&target).is_none());
     }
 
     #[test]
     fn a_query_belongs_to_the_address_and_a_client_may_add_its_own() {
         let mut routes = Routes::default();
-        let target = routes.learn(Eui64::new(1), uri("wss://a:1/traffic?shard=2"));
+        let target = routes.learn(Eui64::new(1), true, uri("wss://a:1/traffic?shard=2"));
         assert_eq!(target, "/traffic?shard=2");
         assert!(routes.find("/traffic?shard=2").is_some());
         assert!(routes.find("/traffic").is_none());
-        routes.learn(Eui64::new(1), uri("wss://a:1/traffic"));
+        routes.learn(Eui64::new(1), true, uri("wss://a:1/traffic"));
         assert!(routes.find("/traffic?mine").is_some());
     }
 }

@@ -7,9 +7,9 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
 
 use nix::libc::rlim_t;
 use nix::sys::resource::{Resource, getrlimit};
@@ -66,7 +66,7 @@ pub(super) struct Attempt {
     client: u64,
     set: ExchangeId,
     /// Whether the gateway is the certificate's own.
-    is_own: bool,
+    pub(super) is_own: bool,
     /// Whether it goes to a server that the certificate's own gateway needs as well.
     is_shared: bool,
     pub(super) wanted: Arc<AtomicBool>,
@@ -77,7 +77,7 @@ pub(super) struct Attempt {
 /// The way to the relay's thread.
 #[derive(Debug, Clone)]
 pub(super) struct Notes {
-    sender: Arc<Mutex<Sender<Note>>>,
+    sender: Sender<Note>,
     wake: Arc<UnixStream>,
 }
 
@@ -85,7 +85,7 @@ impl Notes {
     /// Tells the relay's thread.
     pub(super) fn send(&self, note: Note) {
         // The thread lives as long as the process.
-        let _ = super::lock(&self.sender).send(note);
+        let _ = self.sender.send(note);
         let _ = (&*self.wake).write(&[0]);
     }
 }
@@ -109,6 +109,11 @@ pub(super) struct Server {
     routes: Routes,
     up: Option<InUse>,
     opening: Option<InUse>,
+    /// The set in use is proved once more.
+    is_checking: bool,
+    /// The set last in use, and how many different ones there were.
+    latest: Option<Arc<Proof>>,
+    sets: u64,
     clients: BTreeMap<u64, Client>,
     next: u64,
     accept_at: Option<Duration>,
@@ -134,7 +139,7 @@ impl Server {
         wake_out.set_nonblocking(true)?;
         let (sender, receiver) = mpsc::channel();
         let notes = Notes {
-            sender: Arc::new(Mutex::new(sender)),
+            sender,
             wake: Arc::new(wake_out),
         };
         let server = Self {
@@ -147,6 +152,9 @@ impl Server {
             routes: Routes::default(),
             up: None,
             opening: None,
+            is_checking: false,
+            latest: None,
+            sets: 0,
             clients: BTreeMap::new(),
             next: 0,
             accept_at: None,
@@ -202,7 +210,7 @@ impl Server {
                     let client = Client {
                         phase: Phase::Head { local, octets },
                         deadline: Some(now.saturating_add(RELAY_PATIENCE)),
-                        set: None,
+                        set: self.sets,
                         peer: None,
                     };
                     self.clients.insert(self.next, client);
@@ -246,9 +254,8 @@ impl Server {
                 Heard::Word(Err(status)) => self.turn_away(local, status),
                 Heard::Word(Ok(opening)) => {
                     let early = octets.split_off(opening.octets.min(octets.len()));
-                    let (phase, set) = self.admit(key, local, early, opening);
-                    client.set = set;
-                    phase
+                    client.set = self.sets;
+                    self.admit(key, local, early, opening)
                 }
             },
             Phase::Question(asking) => self.question(key, asking),
@@ -292,23 +299,16 @@ impl Server {
     }
 
     /// Decides on a client's head.
-    fn admit(
-        &mut self,
-        key: u64,
-        local: Local,
-        octets: Vec<u8>,
-        opening: Opening,
-    ) -> (Phase, Option<ExchangeId>) {
+    fn admit(&mut self, key: u64, local: Local, octets: Vec<u8>, opening: Opening) -> Phase {
         let Some(up) = self.up.clone() else {
-            return (self.turn_away(local, 503), None);
+            return self.turn_away(local, 503);
         };
         if opening.is_discovery() {
             let asking = Asking::start(local, &opening, &octets, &self.door.name);
-            let phase = asking.map_or(Phase::Over, |asking| self.question(key, Box::new(asking)));
-            return (phase, Some(up.id));
+            return asking.map_or(Phase::Over, |asking| self.question(key, Box::new(asking)));
         }
         let Some((router, uri)) = self.routes.find(&opening.target) else {
-            return (self.turn_away(local, 404), None);
+            return self.turn_away(local, 404);
         };
         let mark = wanted();
         let task = Task::Connect {
@@ -325,9 +325,9 @@ impl Server {
             opening: Box::new(opening),
         };
         if !self.dialers.give(task) {
-            return (self.turn_away(local, 503), None);
+            return self.turn_away(local, 503);
         }
-        (Phase::Waiting(Early { local, octets }, mark), Some(up.id))
+        Phase::Waiting(Early { local, octets }, mark)
     }
 
     /// Reads a discovery question and has it asked.

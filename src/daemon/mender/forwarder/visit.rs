@@ -8,6 +8,7 @@
 
 use core::time::Duration;
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -19,7 +20,6 @@ use super::caller::Caller;
 use super::exchange::{Exchange, Fault, timeout};
 use super::head::{Request, bad_gateway, refusal};
 use crate::daemon::clock;
-use crate::daemon::holders::relay::local::Local;
 use crate::daemon::holders::relay::pipe::{Pipe, Ways};
 use crate::daemon::holders::relay::remote::{Remote, Scratch};
 use crate::daemon::reset;
@@ -213,7 +213,7 @@ fn join(caller: Caller, exchange: Exchange, mut head: Vec<u8>, idle: Duration) {
     };
     head.extend_from_slice(&received);
     let pipe = Remote::new(socket, tls)
-        .and_then(|remote| Pipe::new(Local::Tcp(stream), remote, &early, head));
+        .and_then(|remote| Pipe::new(OwnedFd::from(stream).into(), remote, &early, head));
     if let Ok(mut pipe) = pipe {
         if !carry(&mut pipe, idle) {
             reset::when_closed(&other);

@@ -5,6 +5,7 @@
 
 use core::time::Duration;
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use tracing::warn;
 
@@ -12,6 +13,7 @@ use super::{Attempt, InUse, Note, Server};
 use crate::agent::ExchangeId;
 use crate::agent::failure::{Class, Failure};
 use crate::daemon::clock;
+use crate::daemon::discovery::Proof;
 use crate::daemon::holders::relay::client::{Client, Phase};
 use crate::daemon::holders::relay::dialer::{Answer, Task};
 use crate::daemon::holders::relay::local::Local;
@@ -39,11 +41,10 @@ impl Server {
         }
     }
 
-    /// Clients that use another set than the one in use.
+    /// Clients that use another set than the one in use, or last in use.
     pub(super) fn old(&self) -> impl Iterator<Item = (&u64, &Client)> {
-        let current = self.up.as_ref().map(|up| up.id);
-        self.clients.iter().filter(move |(_, client)| {
-            matches!(client.phase, Phase::Piping(_)) && client.set != current
+        self.clients.iter().filter(|(_, client)| {
+            matches!(client.phase, Phase::Piping(_)) && client.set != self.sets
         })
     }
 
@@ -112,12 +113,24 @@ impl Server {
 
     fn proved(&mut self, id: ExchangeId, result: Result<ServerUri, Failure>) {
         let Some(set) = self.opening.take_if(|set| set.id == id) else {
+            self.is_checking = false;
+            if let Err(failure) = result {
+                self.lose(id, failure);
+            }
             return;
         };
         match result {
             Ok(uri) => {
                 self.routes.clear();
-                self.routes.learn(set.access.router, uri);
+                self.routes.learn(set.access.router, true, uri);
+                // After an outage it is mostly the same one: who has lived through it is not old.
+                let is_same = |latest: &Arc<Proof>| {
+                    latest.tc_uri == set.access.tc_uri && latest.credential == set.access.credential
+                };
+                if !self.latest.as_ref().is_some_and(is_same) {
+                    self.sets = self.sets.wrapping_add(1);
+                }
+                self.latest = Some(Arc::clone(&set.access));
                 self.up = Some(set);
                 self.board
                     .change(|figures| figures.up_since = Some(clock::since_boot()));
@@ -137,11 +150,11 @@ impl Server {
             // The set was replaced meanwhile: this is the old server's word.
             (Phase::Asked(asking, _), Ok(_)) if self.is_replaced(attempt.set) => asking.put_off(),
             (Phase::Asked(asking, _), Ok(uri)) => {
-                let target = self.routes.learn(router, uri);
+                let target = self.routes.learn(router, attempt.is_own, uri);
                 asking.found(router, &target)
             }
             (Phase::Asked(asking, _), Err(failure)) => {
-                let phase = if is_outage(&failure) {
+                let phase = if is_outage(&failure, attempt.is_own) {
                     asking.put_off()
                 } else {
                     asking.refused(Some(router), &failure.message)
@@ -191,19 +204,27 @@ impl Server {
         self.up.as_ref().is_none_or(|up| up.id != set)
     }
 
-    /// What concerns all gateways, or the certificate's own, concerns the link; told once.
+    /// What the certificate's own gateway meets concerns the link. What looks like an outage to
+    /// another one may be its own trouble alone: a proof tells.
     fn lose_if_own(&mut self, attempt: &Attempt, failure: Option<Failure>) {
-        let concerns =
-            |failure: &Failure| attempt.is_own || attempt.is_shared && is_outage(failure);
-        let Some(failure) = failure.filter(concerns) else {
+        let Some(failure) = failure else {
             return;
         };
-        if self.is_replaced(attempt.set) {
-            return;
+        if attempt.is_own {
+            self.lose(attempt.set, failure);
+        } else if let Some(InUse { id, access }) = self.up.clone() {
+            if attempt.is_shared && is_outage(&failure, false) && !self.is_checking {
+                self.is_checking = self.dialers.give(Task::Prove { id, access });
+            }
         }
-        self.go_down();
-        let id = attempt.set;
-        self.board.tell(Held::Closed { id, failure });
+    }
+
+    /// Tells that a set does not lead to the LNS any more, if it is still the one in use.
+    fn lose(&mut self, id: ExchangeId, failure: Failure) {
+        if !self.is_replaced(id) {
+            self.go_down();
+            self.board.tell(Held::Closed { id, failure });
+        }
     }
 
     /// No new connections; whoever waits for one is turned away.
@@ -247,9 +268,11 @@ impl Server {
     }
 }
 
-/// Whether a failure is the LNS's or the network's, whichever gateway meets it.
-const fn is_outage(failure: &Failure) -> bool {
+/// Whether a failure is the LNS's or the network's, whichever gateway meets it. What an LNS says
+/// in its own words may be about another gateway alone.
+fn is_outage(failure: &Failure, is_own: bool) -> bool {
     match failure.class {
+        Class::ServerFault if failure.code == "lns_error" => is_own,
         Class::Busy
         | Class::ClientCertRefused
         | Class::ClockSuspect
