@@ -1,4 +1,8 @@
 //! Measures: the relay, stunnel and HAProxy before the same echo LNS, side by side.
+//!
+//! Left alone, the scheduler now keeps a way on the core of its client and now moves it to
+//! another, for seconds at a time, and that counts for more than what the ways differ in. So
+//! all three are measured in both places, in turn within each round.
 
 #![expect(
     clippy::disallowed_methods,
@@ -23,8 +27,12 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tungstenite::{Message, WebSocket};
 
-const ROUNDS: usize = 15;
-const PINGS: usize = 1000;
+const ROUNDS: usize = 40;
+const PINGS: usize = 400;
+/// Not measured, before the pings of a round.
+const WARMING: usize = 40;
+/// Rounds in which the CPU for a MB is measured too.
+const BULK_ROUNDS: usize = 15;
 const HELD: usize = 500;
 const MEGABYTES: u64 = 12;
 
@@ -38,7 +46,6 @@ struct Way {
     /// Milliseconds of CPU for a MB, and microseconds for a ping, of each round.
     megabyte_ms: Vec<f64>,
     ping_us: Vec<f64>,
-    held_kb: f64,
 }
 
 /// A peer; it is killed when dropped.
@@ -67,26 +74,58 @@ fn main() {
         way("haproxy", at_haproxy, haproxy.0.id()),
     ];
     let mut direct = direct(&scene, port);
+    let cores = cores();
+    for core in &cores {
+        for (pid, core) in [(std::process::id(), &cores[0])]
+            .into_iter()
+            .chain(ways.iter().map(|way| (way.pid, core)))
+        {
+            pin(pid, core);
+        }
+        let straight = measure(&mut ways, &mut direct);
+        let load = fs::read_to_string("/proc/loadavg").unwrap();
+        let load = load.split_whitespace().next().unwrap();
+        println!(
+            "client and LNS on core {}, way on core {core}; load {load}",
+            cores[0]
+        );
+        report(&ways, &straight);
+    }
+    println!("anonymous kB for a held connection");
+    let [relay, stunnel, haproxy] = ways.each_ref().map(held);
+    println!(
+        "relay {relay:.2}, stunnel {stunnel:.2} ({:.2}), haproxy {haproxy:.2} ({:.2})",
+        relay / stunnel,
+        relay / haproxy
+    );
+}
+
+/// All rounds of one place; gives back the pings that take no way.
+fn measure<S: Read + Write>(ways: &mut [Way; 3], direct: &mut WebSocket<S>) -> Vec<Vec<u128>> {
+    for way in ways.iter_mut() {
+        way.rounds.clear();
+        way.megabyte_ms.clear();
+        way.ping_us.clear();
+    }
     let mut straight = Vec::new();
     for round in 0..ROUNDS {
-        straight.push(ping(&mut direct));
+        straight.push(ping(direct));
         // The order changes from round to round.
         for place in 0..ways.len() {
             let way = &mut ways[(place + round) % 3];
             let mut socket = way.open();
             let before = cpu_ns(way.pid);
-            let times = ping(&mut socket);
+            way.rounds.push(ping(&mut socket));
+            let spent = cpu_ns(way.pid) - before;
             way.ping_us
-                .push(us(u128::from(cpu_ns(way.pid) - before) / PINGS as u128));
-            way.rounds.push(times);
-            let spent = cpu_per_mb(way);
-            way.megabyte_ms.push(spent);
+                .push(us(u128::from(spent) / (WARMING + PINGS) as u128));
+            if round < BULK_ROUNDS {
+                let spent = cpu_per_mb(way);
+                way.megabyte_ms.push(spent);
+            }
         }
     }
-    for way in &mut ways {
-        way.held_kb = held(way);
-    }
-    report(&ways, &straight);
+    straight
 }
 
 fn report(ways: &[Way; 3], straight: &[Vec<u128>]) {
@@ -96,34 +135,57 @@ fn report(ways: &[Way; 3], straight: &[Vec<u128>]) {
         us(base.0),
         us(base.1)
     );
-    println!(
-        "way       ping min  p50   added min  added p50   CPU us/ping  CPU ms/MB   anon kB/connection"
-    );
+    println!("way       ping min  p50   added min  added p50   CPU us/ping  CPU ms/MB");
     for way in ways {
         println!(
-            "{:8}  {:7.1} {:6.1}   {:7.1}   {:7.1}     {:7.1}     {:7.2}     {:7.2}",
+            "{:8}  {:7.1} {:6.1}   {:7.1}   {:7.1}     {:7.1}     {:7.2}",
             way.name,
             us(least(&way.rounds)),
             us(median(&way.rounds)),
             us(least(&way.rounds)) - us(base.0),
             us(median(&way.rounds)) - us(base.1),
             middle(&way.ping_us),
-            middle(&way.megabyte_ms),
-            way.held_kb
+            middle(&way.megabyte_ms)
         );
     }
     let [relay, peers @ ..] = ways;
     for peer in peers {
         println!(
-            "relay / {}: ping min {:.2}, p50 {:.2}, CPU for a ping {}, for a MB {}, memory of a connection {:.2}",
+            "relay / {}: ping min {}, p50 {}, CPU for a ping {}, for a MB {}",
             peer.name,
-            us(least(&relay.rounds)) / us(least(&peer.rounds)),
-            us(median(&relay.rounds)) / us(median(&peer.rounds)),
+            ratio(&at_rank(0, relay), &at_rank(0, peer)),
+            ratio(&at_rank(PINGS / 2, relay), &at_rank(PINGS / 2, peer)),
             ratio(&relay.ping_us, &peer.ping_us),
-            ratio(&relay.megabyte_ms, &peer.megabyte_ms),
-            relay.held_kb / peer.held_kb
+            ratio(&relay.megabyte_ms, &peer.megabyte_ms)
         );
     }
+}
+
+/// The first two cores that we may use, or the only one.
+fn cores() -> Vec<String> {
+    let text = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .unwrap();
+    let ranges = allowed.trim().split(',').map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        first.parse::<u32>().unwrap()..=last.parse().unwrap()
+    });
+    ranges
+        .flatten()
+        .take(2)
+        .map(|core| core.to_string())
+        .collect()
+}
+
+/// Keeps all threads of a process on one core, and those that they will start.
+fn pin(pid: u32, core: &str) {
+    let pinned = Command::new("taskset")
+        .args(["-a", "-c", "-p", core, &pid.to_string()])
+        .stdout(Stdio::null())
+        .status();
+    assert!(pinned.unwrap().success(), "{pid} cannot be kept on {core}");
 }
 
 impl Way {
@@ -141,21 +203,19 @@ const fn way(name: &'static str, address: String, pid: u32) -> Way {
         rounds: Vec::new(),
         megabyte_ms: Vec::new(),
         ping_us: Vec::new(),
-        held_kb: 0.0,
     }
 }
 
 /// 128 octets there and back, again and again.
 fn ping<S: Read + Write>(socket: &mut WebSocket<S>) -> Vec<u128> {
     let message = Message::binary(vec![b'x'; 128]);
-    let mut times: Vec<u128> = (0..PINGS)
-        .map(|_| {
-            let start = Instant::now();
-            socket.send(message.clone()).unwrap();
-            socket.read().unwrap();
-            start.elapsed().as_nanos()
-        })
-        .collect();
+    let pings = (0..WARMING + PINGS).map(|_| {
+        let start = Instant::now();
+        socket.send(message.clone()).unwrap();
+        socket.read().unwrap();
+        start.elapsed().as_nanos()
+    });
+    let mut times: Vec<u128> = pings.skip(WARMING).collect();
     times.sort_unstable();
     times
 }
@@ -303,9 +363,16 @@ fn ratio(own: &[f64], others: &[f64]) -> String {
     )
 }
 
-/// The median of the quietest round.
+/// The median of all pings.
 fn median(rounds: &[Vec<u128>]) -> u128 {
-    rounds.iter().map(|round| round[PINGS / 2]).min().unwrap()
+    let mut all = rounds.concat();
+    all.sort_unstable();
+    all[all.len() / 2]
+}
+
+/// Of each round the ping of that rank, microseconds.
+fn at_rank(rank: usize, way: &Way) -> Vec<f64> {
+    way.rounds.iter().map(|round| us(round[rank])).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]

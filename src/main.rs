@@ -94,15 +94,13 @@ fn one_cycle(invocation: &Invocation) -> u8 {
         }
         Err(why) => once::Outcome::wrong_configuration(why),
     };
-    if invocation.is_json {
-        print(&format!("{}\n", outcome.to_json()));
-    } else {
-        print(&format!("{}\n", outcome.message));
-        if let Some(hint) = outcome.failure.as_ref().and_then(|failure| failure.hint) {
-            print(&format!("{hint}\n"));
-        }
-    }
-    outcome.exit_code()
+    let hint = outcome.failure.as_ref().and_then(|failure| failure.hint);
+    let text = match hint {
+        _ if invocation.is_json => format!("{}\n", outcome.to_json()),
+        Some(hint) => format!("{}\n{hint}\n", outcome.message),
+        None => format!("{}\n", outcome.message),
+    };
+    outcome.exit_code().max(print(&text))
 }
 
 fn checked(invocation: &Invocation) -> u8 {
@@ -110,17 +108,16 @@ fn checked(invocation: &Invocation) -> u8 {
         Ok(setup) => check::offline(&setup),
         Err(why) => vec![Finding::no_configuration(why)],
     };
-    if invocation.is_json {
+    let text = if invocation.is_json {
         let worst = findings.iter().map(|finding| finding.verdict).max();
         let list: Vec<_> = findings.iter().map(Finding::to_json).collect();
         let object = json!({ "result": worst.map(check::Verdict::name), "checks": list });
-        print(&format!("{object}\n"));
+        format!("{object}\n")
     } else {
-        for finding in &findings {
-            print(&format!("{finding}\n"));
-        }
-    }
-    check::exit_code(&findings)
+        let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        lines.join("\n") + "\n"
+    };
+    check::exit_code(&findings).max(print(&text))
 }
 
 fn uplink(invocation: &Invocation) -> u8 {
@@ -138,15 +135,12 @@ fn uplink(invocation: &Invocation) -> u8 {
 
 fn showing(invocation: &Invocation) -> u8 {
     let mut out = io::stdout();
-    let done = if invocation.is_watch {
+    if invocation.is_watch {
         let is_terminal = out.is_terminal();
-        show::watch(invocation, load, &mut out, is_terminal)
+        show::watch(invocation, load, &mut out, is_terminal).map_or_else(fail, |()| 0)
     } else {
-        show::status(invocation, load).map(|text| {
-            print(&text);
-        })
-    };
-    done.map_or_else(fail, |()| 0)
+        show::status(invocation, load).map_or_else(fail, |text| print(&text))
+    }
 }
 
 fn given(invocation: &Invocation, verb: &sockets::Verb) -> u8 {
@@ -173,9 +167,10 @@ fn complain(why: &str) {
     let _ = writeln!(io::stderr(), "mtls-agent: {why}");
 }
 
-/// Prints; a reader that went away (`| head`) is not a failure.
+/// Prints; a reader that went away (`| head`) is not a failure, a full disk is.
 fn print(text: &str) -> u8 {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    0
+    match show::put(&mut io::stdout(), text) {
+        Ok(_) => 0,
+        Err(why) => fail(why),
+    }
 }

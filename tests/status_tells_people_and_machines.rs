@@ -10,7 +10,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mtls_lab::device::{Device, MenderDevice, Scratch, Service, Surroundings};
 use mtls_lab::mender::{Config, MenderDouble};
@@ -130,6 +130,44 @@ fn the_file_of_metrics_is_there_while_the_agent_runs() {
 }
 
 #[test]
+fn what_cannot_be_written_is_not_reported_as_done() {
+    let scene = scene();
+    let service = scene.device.serve();
+    service.until("in use", in_use);
+    for words in [
+        "status",
+        "status --json",
+        "status --metrics",
+        "status --watch",
+        "check",
+        "credentials",
+    ] {
+        let ran = Command::new(BINARY)
+            .args(words.split(' '))
+            .arg("--config")
+            .arg(scene.device.path("agent.json"))
+            .stdout(fs::File::create("/dev/full").unwrap())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(1), "{words}: {said}");
+        assert!(said.contains("cannot write the output"), "{words}: {said}");
+    }
+}
+
+#[test]
+fn a_link_that_was_never_tried_is_off_since_the_agent_runs() {
+    let mut scene = scene();
+    scene.device.set("cups.uri", "https://localhost:1");
+    scene.device.set("lns.mode", "session");
+    let start = Instant::now();
+    let service = scene.device.serve();
+    service.until("off", |service| service.show("/lns/link/state") == "off");
+    let off_s = service.show("/lns/link/state_s").as_u64().unwrap();
+    assert!(off_s <= start.elapsed().as_secs() + 1, "{off_s} s");
+}
+
+#[test]
 fn watching_ends_with_the_agent_and_leaves_a_pipe_unadorned() {
     let scene = scene();
     let mut service = scene.device.serve();
@@ -150,6 +188,32 @@ fn watching_ends_with_the_agent_and_leaves_a_pipe_unadorned() {
     out.read_to_string(&mut text).unwrap();
     assert!(watching.wait().unwrap().success());
     assert!(!text.contains('\x1b'), "{text}");
+}
+
+#[test]
+fn an_agent_that_is_only_silent_is_not_said_to_have_ended() {
+    let scene = scene();
+    let service = scene.device.serve();
+    service.until("in use", in_use);
+    service.signal("STOP");
+    let status = scene.device.run("status");
+    assert_eq!(status.code, Some(1), "{}", status.log);
+    service.signal("CONT");
+    let mut watching = Command::new(BINARY)
+        .args(["status", "--watch", "--config"])
+        .arg(scene.device.path("agent.json"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut out = BufReader::new(watching.stdout.take().unwrap());
+    out.read_line(&mut first).unwrap();
+    service.signal("STOP");
+    let ended = watching.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("no agent answers"), "{said}");
 }
 
 #[cfg(feature = "mender")]

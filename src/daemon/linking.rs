@@ -87,8 +87,9 @@ impl Linking {
     /// A link that is off until a set is known.
     #[must_use]
     pub fn new(settings: Settings, seed: u64, holder: Box<dyn Holder>) -> Self {
+        let now = Moment::from_boot(clock::since_boot());
         Self {
-            link: Link::new(settings, seed),
+            link: Link::new(settings, seed).off_since(now),
             holder,
             wants_cups: false,
         }

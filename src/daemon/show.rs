@@ -43,12 +43,7 @@ pub fn status(
     load: impl Fn(&Path) -> Result<Setup, String>,
 ) -> Result<String, String> {
     let runtime_dir = runtime_dir(invocation, load)?;
-    let text = sockets::ask_status(&runtime_dir).map_err(|error| {
-        format!(
-            "no agent answers in {}: {error}; is mtls-agent running?",
-            runtime_dir.display()
-        )
-    })?;
+    let text = sockets::ask_status(&runtime_dir).map_err(|error| silent(&runtime_dir, &error))?;
     shown(invocation, text)
 }
 
@@ -69,17 +64,31 @@ pub fn watch(
         "\n"
     };
     loop {
-        let written = write!(out, "{before}{text}{after}").and_then(|()| out.flush());
-        if written.is_err() {
+        if !put(out, &format!("{before}{text}{after}"))? {
             return Ok(());
         }
         // Nothing is waited for but time; a signal ends the process.
         let _ = poll(&mut [], WATCH_PAUSE_MS);
-        let Ok(fresh) = sockets::ask_status(&runtime_dir) else {
-            let _ = writeln!(io::stderr(), "mtls-agent: the agent has ended");
-            return Ok(());
+        text = match sockets::ask_status(&runtime_dir) {
+            Ok(fresh) => shown(invocation, fresh)?,
+            // It is there, and hangs.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(silent(&runtime_dir, &error));
+            }
+            Err(_) => {
+                let _ = writeln!(io::stderr(), "mtls-agent: the agent has ended");
+                return Ok(());
+            }
         };
-        text = shown(invocation, fresh)?;
+    }
+}
+
+/// Prints at once. `false`: nobody reads any more, which is no failure.
+pub fn put(out: &mut dyn Write, text: &str) -> Result<bool, String> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(format!("cannot write the output: {error}")),
+        Ok(()) => Ok(true),
     }
 }
 
@@ -134,6 +143,11 @@ pub fn credentials(
         out.push_str("no credential sets yet\n");
     }
     Ok(out)
+}
+
+fn silent(runtime_dir: &Path, error: &io::Error) -> String {
+    let folder = runtime_dir.display();
+    format!("no agent answers in {folder}: {error}; is mtls-agent running?")
 }
 
 fn shown(invocation: &Invocation, text: String) -> Result<String, String> {

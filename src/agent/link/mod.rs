@@ -114,6 +114,12 @@ impl Link {
         }
     }
 
+    /// The same link, off since that moment instead of since boot.
+    #[must_use]
+    pub fn off_since(self, now: Moment) -> Self {
+        Self { since: now, ..self }
+    }
+
     /// Takes in what happened and gives back what to do, in order.
     ///
     /// # Panics
