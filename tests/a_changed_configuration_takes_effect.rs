@@ -58,20 +58,3 @@ fn another_data_folder_is_told_once_and_not_at_every_reload() {
     assert_eq!(service.show("/current/number"), json!(1));
     assert!(service.count(told) <= 2, "{:#?}", service.lines());
 }
-
-#[test]
-fn another_pause_between_pings_waits_for_a_restart_and_that_is_told() {
-    let scratch = Scratch::new();
-    let around = Surroundings::start(scratch.path());
-    around.offer("first");
-    let mut device = Device::new(BINARY, &around.pki, around.front.address());
-    device.set("lns.mode", "session");
-    let service = device.serve();
-    service.until("up", |service| {
-        service.show("/lns/link/state") == json!("up")
-    });
-    device.set("lns.ping_s", 600);
-    reload(&device);
-    service.says_once("lns.ping_s differs in the configuration now: restart mtls-agent");
-    assert_eq!(service.show("/lns/link/state"), json!("up"));
-}

@@ -35,13 +35,10 @@ impl Service {
             return false;
         }
         let before = core::mem::replace(&mut self.config, config);
-        let is_session = before.lns.mode == Mode::Session;
-        let is_ping_other = is_session && before.lns.ping_s != self.config.lns.ping_s;
         let waits_for_start = [
             ("data_dir", before.data_dir != self.config.data_dir),
             ("runtime_dir", before.runtime_dir != self.config.runtime_dir),
             ("sandbox", before.sandbox != self.config.sandbox),
-            ("lns.ping_s", is_ping_other),
         ];
         for (name, _) in waits_for_start.into_iter().filter(|(_, waits)| *waits) {
             warn!("{name} differs in the configuration now: restart mtls-agent to use it");
@@ -50,7 +47,6 @@ impl Service {
         self.config.data_dir = before.data_dir;
         self.config.runtime_dir = before.runtime_dir;
         self.config.lns.mode = before.lns.mode;
-        self.config.lns.ping_s = before.lns.ping_s;
         self.tell_current();
         self.tell(Event::Reconfigured {
             settings: compose::settings(&self.config),
