@@ -69,6 +69,13 @@ pub const RELAY_HEAD_OCTETS_MAX: usize = 8 * 1024;
 /// Octets that the relay passes at a time: two TLS records; rustls takes 64 KiB at most.
 pub const RELAY_CHUNK_OCTETS: usize = 32 * 1024;
 
+/// Octets that the relay passes at a time when very many are connected.
+pub const RELAY_CHUNK_OCTETS_MIN: usize = 4 * 1024;
+
+/// What all clients of the relay and their LNS together may leave lying in it, a chunk each way:
+/// the unit's `MemoryMax=` has to hold hundreds that do not read.
+pub const RELAY_HELD_OCTETS: usize = 8 * 1024 * 1024;
+
 /// Local clients served at a time; each needs two descriptors.
 pub const RELAY_CLIENTS_MAX: usize = 1024;
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustls::ClientConnection;
 
-use crate::limits::RELAY_CHUNK_OCTETS;
+use crate::limits::{RELAY_CHUNK_OCTETS, RELAY_CHUNK_OCTETS_MIN, RELAY_HELD_OCTETS};
 
 /// An open connection to the LNS, not blocking.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(in crate::daemon) struct Remote {
     waiting: Vec<u8>,
 }
 
-/// Room for one chunk each way, shared by all connections.
+/// Room for one chunk each way, used by all connections in turn.
 #[derive(Debug)]
 pub(in crate::daemon) struct Scratch {
     pub(super) plain: Vec<u8>,
@@ -30,6 +30,14 @@ impl Scratch {
             plain: vec![0; RELAY_CHUNK_OCTETS],
             sealed: vec![0; RELAY_CHUNK_OCTETS],
         }
+    }
+
+    /// Shares what may be held among this many connections.
+    pub(super) fn fit(&mut self, connections: usize) {
+        let ways = connections.saturating_mul(2).max(1);
+        let share = (RELAY_HELD_OCTETS / ways).clamp(RELAY_CHUNK_OCTETS_MIN, RELAY_CHUNK_OCTETS);
+        self.plain.resize(share, 0);
+        self.sealed.resize(share, 0);
     }
 }
 
@@ -227,4 +235,40 @@ pub(super) fn flush(socket: &mut impl Write, waiting: &mut Vec<u8>) -> io::Resul
         send_or_keep(socket, &octets, waiting)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a socket to ourselves connects at once"
+)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::{Remote, Scratch};
+    use crate::limits::{RELAY_CHUNK_OCTETS, RELAY_HELD_OCTETS};
+
+    #[test]
+    fn the_more_are_connected_the_less_is_read_ahead_for_each() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut lns, _) = listener.accept().unwrap();
+        lns.write_all(&[7; 3 * RELAY_CHUNK_OCTETS]).unwrap();
+        let mut remote = Remote::new(near, None).unwrap();
+        let mut scratch = Scratch::new();
+        let mut read = |connections: usize| {
+            let mut octets = 0;
+            scratch.fit(connections);
+            remote
+                .read(&mut scratch, |piece| octets += piece.len())
+                .unwrap();
+            octets
+        };
+        for connections in [500, 1024] {
+            let octets = read(connections);
+            assert!(octets > 0 && octets * 2 * connections <= RELAY_HELD_OCTETS);
+        }
+        assert_eq!(read(1), RELAY_CHUNK_OCTETS);
+    }
 }

@@ -186,6 +186,7 @@ impl Server {
                 self.accept(now);
             }
             let connections = self.clients.len();
+            self.scratch.fit(connections);
             let old = self.old().count();
             self.board.change(|figures| {
                 figures.connections = connections;
