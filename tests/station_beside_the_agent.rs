@@ -18,6 +18,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use mtls_lab::device::EUI;
+use mtls_lab::lns::{Config, LnsDouble};
 use serde_json::json;
 use support::station::{Scene, is_alive, is_connected, kill, pid};
 
@@ -153,6 +154,33 @@ fn a_refused_key_makes_cups_be_asked() {
     });
     // Station goes on by itself, and reads the new key when there is one.
     assert_eq!(service.count("station is started again: "), 0);
+    assert_eq!(service.show("/lns/holder/restarts"), json!(0));
+}
+
+#[test]
+fn a_certificate_that_station_does_not_trust_makes_cups_be_asked() {
+    let mut scene = Scene::new("--faster 20");
+    let service = scene.device.serve();
+    service.until("connected", is_connected);
+    let port = scene.around.lns.address().port();
+    let elsewhere = LnsDouble::start(&Config::default()).unwrap();
+    drop(std::mem::replace(&mut scene.around.lns, elsewhere));
+    scene.around.lns = LnsDouble::start(&Config {
+        port,
+        tls: Some(scene.around.pki.second_lns().server),
+        ..Config::default()
+    })
+    .unwrap();
+    service.until("not trusted", |service| {
+        service.show("/lns/link/why/code") == json!("station_untrusted")
+    });
+    assert_eq!(
+        service.show("/lns/link/why/class"),
+        json!("server_untrusted")
+    );
+    service.until("asks CUPS", |service| {
+        service.show("/cycle/next/reason") == json!("refresh_by_link")
+    });
     assert_eq!(service.show("/lns/holder/restarts"), json!(0));
 }
 

@@ -274,6 +274,10 @@ fn open(home: &Path, uri: &str) -> Result<WebSocket<Box<dyn Link>>, String> {
             "[4] WS upgrade failed with HTTP status code: {}",
             answer.status().as_u16()
         )),
+        // As the original says it.
+        Err(error) if error.to_string().contains("invalid peer certificate") => Err(format!(
+            "TLS server certificate verification failed: {error}"
+        )),
         Err(error) => Err(failed(&error)),
     }
 }

@@ -45,6 +45,8 @@ pub(super) enum Said {
     Reconnecting,
     /// The LNS said no to the credentials.
     Refused,
+    /// Station does not trust the LNS's certificate.
+    Untrusted,
     /// A connection did not come about for another reason: the LNS is away, or busy.
     Unreachable,
 }
@@ -118,6 +120,9 @@ fn said(text: &str) -> Said {
         let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
         is_http && words.any(|word| word.len() == 3 && is_it(word))
     };
+    if has(&["certificate verification failed"]) {
+        return Said::Untrusted;
+    }
     if has(&["unauthorized", "forbidden", "rejected"])
         || is_status(&|word| word == "401" || word == "403")
     {
@@ -251,6 +256,10 @@ mod tests {
             (
                 "[TCE:ERRO] Infos error: ::0 Router not provisioned",
                 Said::Unreachable,
+            ),
+            (
+                "[AIO:INFO] TLS server certificate verification failed: not correctly signed",
+                Said::Untrusted,
             ),
             (
                 "[TCE:INFO] Router rejected or retry limit reached. Invoking CUPS.",

@@ -120,7 +120,7 @@ impl Sight {
                 self.has_discovered = true;
                 self.turns = self.turns.saturating_add(1);
             }
-            Said::Unreachable => {
+            Said::Unreachable | Said::Untrusted => {
                 // An LNS that is away is not one that says no.
                 self.turns = 0;
                 self.refusal = None;
@@ -138,12 +138,14 @@ impl Sight {
         if self.turns > REFUSALS_MAX || self.refusals >= REFUSALS_MAX {
             return Some(self.turned_away());
         }
-        if said != Said::Refused {
-            return None;
-        }
+        let failure = match said {
+            Said::Refused => refused(line),
+            Said::Untrusted => untrusted(line),
+            _ => return None,
+        };
         // Refused is not connected, however short ago it was.
         self.disconnected();
-        Some(Finding::Refused(refused(line)))
+        Some(Finding::Refused(failure))
     }
 
     /// Takes in the connections there are now.
@@ -269,6 +271,12 @@ fn refused(line: &str) -> Failure {
     let text = format!("the LNS refuses station: {line}");
     Failure::new(Class::NotAuthorised, "station_refused", text)
         .with_hint("check that the LNS key still exists and has the right to link; CUPS is asked")
+}
+
+fn untrusted(line: &str) -> Failure {
+    let text = format!("station does not trust the LNS: {line}");
+    Failure::new(Class::ServerUntrusted, "station_untrusted", text)
+        .with_hint("check tc.trust against the LNS's certificate; CUPS is asked for another")
 }
 
 fn lost(text: &str) -> Failure {
