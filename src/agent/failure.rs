@@ -144,6 +144,8 @@ pub struct Failure {
     pub hint: Option<&'static str>,
     /// The server's own word on when to come back.
     pub retry_after: Option<Duration>,
+    /// Nobody has said so: it is what it looks like from outside.
+    pub is_guess: bool,
 }
 
 impl Failure {
@@ -156,7 +158,14 @@ impl Failure {
             message: message.into(),
             hint: None,
             retry_after: None,
+            is_guess: false,
         }
+    }
+
+    /// Whether credentials are refused in so many words.
+    #[must_use]
+    pub const fn condemns_credentials(&self) -> bool {
+        self.class.condemns_credentials() && !self.is_guess
     }
 
     /// The object in statuses.
@@ -174,6 +183,13 @@ impl Failure {
     #[must_use]
     pub fn with_hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
+        self
+    }
+
+    /// The same failure, which nobody has said: help is fetched for it, nothing is condemned.
+    #[must_use]
+    pub const fn guessed(mut self) -> Self {
+        self.is_guess = true;
         self
     }
 

@@ -323,7 +323,7 @@ impl Link {
     }
 
     fn failed(&mut self, failure: Failure, out: &mut Vec<LinkAction>) {
-        self.judge(self.tried.map(|(_, set)| set), failure.class);
+        self.judge(self.tried.map(|(_, set)| set), &failure);
         self.retry(&failure, out);
         self.last = Some(failure.clone());
         out.push(LinkAction::Report(LinkReport::Refused { failure }));
@@ -331,7 +331,7 @@ impl Link {
 
     fn closed(&mut self, failure: Failure, out: &mut Vec<LinkAction>) {
         let up = self.up.take();
-        self.judge(up.map(|up| up.set), failure.class);
+        self.judge(up.map(|up| up.set), &failure);
         if up.is_some_and(|up| self.now.since(up.since) >= STEADY) {
             self.backoff.reset();
             self.failures = 0;
@@ -345,8 +345,8 @@ impl Link {
         out.push(LinkAction::Report(LinkReport::Lost { failure }));
     }
 
-    fn judge(&mut self, set: Option<SetId>, class: Class) {
-        self.refused = set.filter(|_| class.condemns_credentials());
+    fn judge(&mut self, set: Option<SetId>, failure: &Failure) {
+        self.refused = set.filter(|_| failure.condemns_credentials());
     }
 
     fn retry(&mut self, failure: &Failure, out: &mut Vec<LinkAction>) {

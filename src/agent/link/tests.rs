@@ -257,6 +257,18 @@ fn lost(class: Class) -> (Link, ExchangeId) {
 }
 
 #[test]
+fn only_a_refusal_in_words_condemns_the_set_and_a_guess_asks_cups_too() {
+    let said = failure(Class::NotAuthorised);
+    for (failure, refused) in [(said.clone(), Some(SET)), (said.guessed(), None)] {
+        let (mut link, id) = up();
+        let now = link.now;
+        let actions = link.step(LinkEvent::Closed { id, failure }, now);
+        assert!(actions.contains(&LinkAction::AskCups), "{actions:?}");
+        assert_eq!(link.refused(), refused);
+    }
+}
+
+#[test]
 fn a_holder_that_reconnects_by_itself_brings_the_link_up_at_once() {
     for class in [Class::Network, Class::NotAuthorised] {
         let (mut link, id) = lost(class);

@@ -172,6 +172,7 @@ impl Sight {
             self.live.clear();
             let text = "the LNS takes station's connection and does not answer its discovery";
             let failure = Failure::new(Class::NotAuthorised, "discovery_silent", text)
+                .guessed()
                 .with_hint("ask the LNS's operator; station is started again, and CUPS is asked");
             return Some(Finding::Stuck(failure));
         }
@@ -256,14 +257,15 @@ impl Sight {
     fn turned_away(&mut self) -> Finding {
         self.disconnected();
         (self.turns, self.refusals, self.short) = (0, 0, 0);
-        let text = match &self.refusal {
-            Some(line) => format!("the LNS refuses station again and again: {line}"),
-            None => "the LNS ends each of station's connections at once".to_owned(),
-        };
+        let again = |line| format!("the LNS refuses station again and again: {line}");
+        let said = self.refusal.as_ref().map(again);
+        let is_guess = said.is_none();
+        let text =
+            said.unwrap_or_else(|| "the LNS ends each of station's connections at once".to_owned());
         let failure = Failure::new(Class::NotAuthorised, "traffic_refused", text).with_hint(
             "check that the LNS key still exists and has the right to link; CUPS is asked",
         );
-        Finding::Refused(failure)
+        Finding::Refused(if is_guess { failure.guessed() } else { failure })
     }
 }
 

@@ -74,6 +74,16 @@ fn the_end_of_the_process_is_a_loss_with_its_reason() {
     assert_eq!(failure.class, Class::Network);
 }
 
+/// Whether it counts against credentials on trial.
+fn condemns(found: Option<&Finding>) -> bool {
+    match found {
+        Some(Finding::Refused(failure) | Finding::Lost(failure) | Finding::Stuck(failure)) => {
+            failure.condemns_credentials()
+        }
+        _ => false,
+    }
+}
+
 #[test]
 fn a_refusal_in_the_log_is_told_at_once_and_the_sixth_by_another_name() {
     let mut sight = Sight::default();
@@ -86,6 +96,7 @@ fn a_refusal_in_the_log_is_told_at_once_and_the_sixth_by_another_name() {
             ("refused", "traffic_refused")
         };
         assert_eq!(summary(found.as_ref()), expected, "{turn}");
+        assert!(condemns(found.as_ref()), "{turn}");
     }
     assert_eq!(sight.why_not().class, Class::NotAuthorised);
 }
@@ -97,12 +108,14 @@ fn traffic_that_ends_at_once_again_and_again_is_refused_even_without_a_word() {
         .filter_map(|_| sight.said(Said::Discovered, "Infos"))
         .collect();
     assert_eq!(summary(found.last()), ("refused", "traffic_refused"));
+    assert!(!condemns(found.last()), "nobody has said so");
     // The same without a log: each sample finds another connection.
     let mut sight = Sight::default();
     let found: Vec<Finding> = (0..7)
         .filter_map(|turn| sight.sample(at(turn * 5), &BTreeSet::from([turn])))
         .collect();
     assert_eq!(summary(found.last()), ("refused", "traffic_refused"));
+    assert!(!condemns(found.last()), "nobody has said so");
 }
 
 #[test]
@@ -128,6 +141,7 @@ fn a_discovery_without_an_answer_is_stuck_after_three_minutes() {
     assert!(!sight.is_connected());
     let found = watch(&mut sight, 180, 180, &[7]);
     assert_eq!(summary(found.first()), ("stuck", "discovery_silent"));
+    assert!(!condemns(found.first()), "nobody has said so");
 }
 
 #[test]
