@@ -254,7 +254,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut lns, _) = listener.accept().unwrap();
-        lns.write_all(&[7; 3 * RELAY_CHUNK_OCTETS]).unwrap();
+        lns.write_all(&vec![7; 3 * RELAY_CHUNK_OCTETS]).unwrap();
         let mut remote = Remote::new(near, None).unwrap();
         let mut scratch = Scratch::new();
         let mut read = |connections: usize| {
