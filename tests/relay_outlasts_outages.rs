@@ -134,11 +134,22 @@ fn an_address_that_others_could_reach_is_refused_at_the_start() {
         assert_eq!(ran.code, Some(78), "{listen}: {}", ran.log);
         assert!(ran.log.contains("relay.listen"), "{}", ran.log);
     }
-    scene.device.set("relay.listen", "127.0.0.1:0");
+}
+
+#[test]
+fn users_are_for_a_unix_socket_and_must_be_known() {
+    let mut scene = Scene::new(BINARY);
+    let socket = scene.device.path("relay.sock");
     scene
         .device
         .set("relay.users", serde_json::json!(["no-such-user"]));
-    let ran = scene.device.run("run");
-    assert_ne!(ran.code, Some(0));
-    assert!(ran.log.contains("no-such-user"), "{}", ran.log);
+    for (listen, words) in [
+        ("127.0.0.1:0".to_owned(), "relay.users counts on a Unix"),
+        (format!("unix:{}", socket.display()), "no-such-user"),
+    ] {
+        scene.device.set("relay.listen", listen.as_str());
+        let ran = scene.device.run("run");
+        assert_ne!(ran.code, Some(0));
+        assert!(ran.log.contains(words), "{}", ran.log);
+    }
 }

@@ -301,13 +301,23 @@ impl<'a> Values<'a> {
         Ok(match self.text("lns.mode").as_str() {
             "station" => self.station()?,
             "session" => Mode::Session,
-            "relay" => Mode::Relay {
-                listen: Listen::parse(&self.text("relay.listen"))?,
-                gateways: self.gateways()?,
-                users: self.texts("relay.users"),
-                silent_s_max: u32::try_from(self.number("relay.silent_s_max")).unwrap_or(u32::MAX),
-            },
+            "relay" => self.relay()?,
             _ => Mode::None,
+        })
+    }
+
+    fn relay(&self) -> Result<Mode, ConfigError> {
+        let listen = Listen::parse(&self.text("relay.listen"))?;
+        let users = self.texts("relay.users");
+        if matches!(listen, Listen::Tcp(_)) && !users.is_empty() {
+            let what = "counts on a Unix socket only (relay.listen unix:/path): who connects to an address is not known";
+            return Err(ConfigError::new("relay.users", what));
+        }
+        Ok(Mode::Relay {
+            listen,
+            gateways: self.gateways()?,
+            users,
+            silent_s_max: u32::try_from(self.number("relay.silent_s_max")).unwrap_or(u32::MAX),
         })
     }
 
