@@ -114,6 +114,9 @@ fn any(chance: &mut Chance, last: Option<&Action>) -> Event {
             has_former: chance.percent(60),
         },
         49 => Event::CupsRenamed,
+        42 | 43 => Event::LinkJudged {
+            refused: chance.percent(60).then(|| set(chance)),
+        },
         41 if chance.percent(10) => Event::Stopping,
         _ => Event::DeadlinePassed,
     }

@@ -203,9 +203,12 @@ impl Watched {
             Action::Export { set } => assert_eq!(Some(*set), self.current, "exported another set"),
             Action::Quit => self.quit = true,
             Action::Report(report) if report.ends_cycle() => {
+                // A trial without proof may fail by the link's word alone.
                 let alone = matches!(
                     report,
-                    Report::IdentityUnusable { .. } | Report::Expired { .. }
+                    Report::IdentityUnusable { .. }
+                        | Report::Expired { .. }
+                        | Report::TrialFailed { .. }
                 );
                 assert!(self.cycle_open || alone, "a cycle ended twice: {report:?}");
                 self.cycle_open = false;

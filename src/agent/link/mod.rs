@@ -229,6 +229,7 @@ impl Link {
         self.backoff.reset();
         self.failures = 0;
         self.told_until = Moment::default();
+        self.has_news = false;
         match set {
             None => {
                 // Also what is still tried: a holder may go on trying by itself.
@@ -345,8 +346,11 @@ impl Link {
         out.push(LinkAction::Report(LinkReport::Lost { failure }));
     }
 
+    /// How a replaced set's connection ends says nothing about the wanted one.
     fn judge(&mut self, set: Option<SetId>, failure: &Failure) {
-        self.refused = set.filter(|_| failure.condemns_credentials());
+        if set == self.wanted {
+            self.refused = set.filter(|_| failure.condemns_credentials());
+        }
     }
 
     fn retry(&mut self, failure: &Failure, out: &mut Vec<LinkAction>) {

@@ -38,6 +38,19 @@ fn up() -> (Link, ExchangeId) {
     (link, id)
 }
 
+/// Up with one set, and another one is being opened.
+fn replaced() -> (Link, [ExchangeId; 2]) {
+    let (mut link, old) = up();
+    let now = link.now.plus(STEADY);
+    let set = Some(SetId(8));
+    link.step(LinkEvent::SetChanged { set }, now);
+    loop {
+        if let [LinkAction::Open { id, .. }] = due(&mut link)[..] {
+            return (link, [old, id]);
+        }
+    }
+}
+
 #[test]
 fn the_first_try_is_spread_after_boot() {
     let mut latest = Duration::ZERO;
@@ -78,13 +91,8 @@ fn a_lost_connection_is_opened_again_after_a_spread_wait() {
 fn refused_credentials_make_cups_be_asked_and_wait_long() {
     let (mut link, id) = up();
     let now = link.now;
-    let actions = link.step(
-        LinkEvent::Closed {
-            id,
-            failure: failure(Class::NotAuthorised),
-        },
-        now,
-    );
+    let failure = failure(Class::NotAuthorised);
+    let actions = link.step(LinkEvent::Closed { id, failure }, now);
     assert_eq!(actions.first(), Some(&LinkAction::AskCups));
     let deadline = link.deadline().unwrap();
     assert_eq!(deadline.reason, LinkReason::Refusal);
@@ -226,17 +234,9 @@ fn a_late_connection_of_an_abandoned_attempt_is_closed() {
 #[test]
 fn a_connection_that_comes_about_after_its_set_is_no_longer_wanted_bridges_to_the_next() {
     for wanted in [SET, SetId(9)] {
-        let (mut link, old) = up();
-        let set = |number| LinkEvent::SetChanged { set: Some(number) };
-        let now = link.now.plus(STEADY);
-        link.step(set(SetId(8)), now);
-        let id = loop {
-            if let [LinkAction::Open { id, .. }] = due(&mut link)[..] {
-                break id;
-            }
-        };
+        let (mut link, [old, id]) = replaced();
         let now = link.now;
-        link.step(set(wanted), now);
+        link.step(LinkEvent::SetChanged { set: Some(wanted) }, now);
         // Whoever holds it has one link: the old one is gone by now.
         let up = LinkReport::Up { set: SetId(8) };
         assert_eq!(
@@ -254,6 +254,31 @@ fn lost(class: Class) -> (Link, ExchangeId) {
     link.step(LinkEvent::Closed { id, failure }, now);
     assert_eq!(link.state(), "waiting");
     (link, id)
+}
+
+#[test]
+fn the_end_of_a_replaced_sets_connection_says_nothing_about_the_new_set() {
+    for class in [Class::Network, Class::NotAuthorised] {
+        let (mut link, [old, id]) = replaced();
+        let now = link.now;
+        let refusal = failure(Class::NotAuthorised);
+        #[rustfmt::skip]
+        link.step(LinkEvent::Failed { id, failure: refusal }, now);
+        let failure = failure(class);
+        link.step(LinkEvent::Closed { id: old, failure }, now);
+        assert_eq!(link.refused(), Some(SetId(8)));
+    }
+}
+
+#[test]
+fn a_network_that_came_up_during_a_given_up_attempt_is_forgotten() {
+    let (mut link, [id, _]) = replaced();
+    let now = link.now;
+    link.step(LinkEvent::NetworkChanged, now);
+    link.step(LinkEvent::SetChanged { set: Some(SET) }, now);
+    let failure = failure(Class::Network);
+    link.step(LinkEvent::Closed { id, failure }, now.plus(STEADY));
+    assert_eq!(link.deadline().unwrap().reason, LinkReason::Retry);
 }
 
 #[test]
