@@ -165,7 +165,7 @@ mod tests {
     use crate::daemon::holders::station::Pace;
     use core::time::Duration;
     use std::os::unix::net::UnixStream;
-    use std::sync::mpsc;
+    use std::sync::{Arc, mpsc};
 
     #[test]
     fn another_way_to_systemd_is_tried_at_once() {
@@ -180,7 +180,7 @@ mod tests {
         let (wake, _bell) = UnixStream::pair().unwrap();
         let outbox = (mpsc::channel().0, wake);
         let pace = Pace { faster: 1 };
-        let mut keeper = Keeper::new(setup("/missing"), pace, outbox, Default::default());
+        let mut keeper = Keeper::new(setup("/missing"), pace, outbox, Arc::default());
         let wait = Duration::from_secs(300);
         keeper.restarts.ended(Duration::ZERO);
         keeper.start_at = keeper.now() + wait;
