@@ -4,7 +4,7 @@
 //! itself; and it runs a left-over `/tmp/update.bin` at each start, without asking who put it
 //! there. `reference/cups-lns.md` sections 2 and 6.
 
-use std::fs::remove_file;
+use std::fs::{remove_file, symlink_metadata};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -54,8 +54,12 @@ pub(super) fn pid_files(command: &[String]) -> [PathBuf; 2] {
 pub(super) fn clear(command: &[String]) -> Result<(), String> {
     match remove_file(UPDATE) {
         Ok(()) => warn!("removed {UPDATE}: station would have run it unchecked"),
-        // Nobody can run a folder.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {}
+        // Nobody can run a folder. Of one that is missing where nothing can be written, removal
+        // says only the latter.
+        Err(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory)
+                || symlink_metadata(UPDATE).is_err_and(|why| why.kind() == ErrorKind::NotFound) => {
+        }
         Err(error) => {
             return Err(format!(
                 "station is not started, because it would run {UPDATE} unchecked, and that \

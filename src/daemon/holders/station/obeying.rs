@@ -13,6 +13,7 @@ use crate::agent::ExchangeId;
 use crate::daemon::clock::Effective;
 use crate::daemon::discovery::Proof;
 use crate::daemon::linking::Held;
+use crate::wire::credential::Credential;
 use crate::wire::uri::{ServerUri, Service};
 use crate::wire::x509::Facts;
 
@@ -41,9 +42,8 @@ impl Keeper {
         if self.sight.is_connected() {
             if is_new {
                 if !self.has_newer {
-                    let old = self.credentials.iter().rev().nth(1);
-                    let old = old.and_then(|(_, old)| Facts::read(old.as_ref()?.certificate()));
-                    self.dies = old.map(|old| (access.time, old.not_after_s));
+                    let old = end(self.credentials.iter().rev().nth(1));
+                    self.dies = old.map(|old| (access.time, old));
                     self.sample_at = now;
                 }
                 self.has_newer = true;
@@ -60,8 +60,15 @@ impl Keeper {
 
     /// A live connection is let alone, unless the server is about to end it over its certificate.
     pub(super) fn look_after_old(&mut self, now: Duration) {
-        let is_over =
-            |(time, end): &mut (Effective, u64)| *end <= time.now_s().saturating_add(DYING_S);
+        if !self.sight.is_connected() {
+            // The next one is opened with the newest.
+            self.dies = None;
+        }
+        let newest = self.credentials.last();
+        let is_over = |(time, old): &mut (Effective, u64)| {
+            // Another that ends no later would not keep it.
+            *old <= time.now_s().saturating_add(DYING_S) && end(newest).is_none_or(|new| new > *old)
+        };
         if self.dies.take_if(is_over).is_some() {
             info!("station is started again: the certificate of its connection is about to expire");
             self.restart(now);
@@ -96,6 +103,9 @@ impl Keeper {
         {
             if old == name {
                 self.means = setup.means;
+                // The former way may have been what failed.
+                self.restarts.reset();
+                self.start_at = self.now();
                 return self.close_journal();
             }
         }
@@ -139,5 +149,42 @@ impl Keeper {
             self.read();
             self.look_after_child(self.now());
         }
+    }
+}
+
+/// When the certificate of a set ends, seconds since 1970; `None`: it has none.
+fn end(set: Option<&(String, Option<Credential>)>) -> Option<u64> {
+    let credential = set?.1.as_ref()?;
+    Facts::read(credential.certificate()).map(|facts| facts.not_after_s)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::unit::Control;
+    use super::{Keeper, Means, Setup};
+    use crate::daemon::holders::station::Pace;
+    use core::time::Duration;
+    use std::os::unix::net::UnixStream;
+    use std::sync::{Arc, mpsc};
+
+    #[test]
+    fn another_way_to_systemd_is_tried_at_once() {
+        let setup = |program: &str| Setup {
+            means: Means::Unit {
+                name: "station.service".to_owned(),
+                control: Control::Systemctl(program.into()),
+                journalctl: None,
+            },
+            home: "/nowhere".into(),
+        };
+        let (wake, _bell) = UnixStream::pair().unwrap();
+        let outbox = (mpsc::channel().0, wake);
+        let pace = Pace { faster: 1 };
+        let mut keeper = Keeper::new(setup("/missing"), pace, outbox, Arc::default());
+        let wait = Duration::from_secs(300);
+        keeper.restarts.ended(Duration::ZERO);
+        keeper.start_at = keeper.now() + wait;
+        keeper.change(setup("/bin/systemctl"));
+        assert!(keeper.start_at <= keeper.now());
     }
 }
