@@ -203,13 +203,12 @@ impl Watched {
             Action::Export { set } => assert_eq!(Some(*set), self.current, "exported another set"),
             Action::Quit => self.quit = true,
             Action::Report(report) if report.ends_cycle() => {
-                // A trial without proof may fail by the link's word alone.
-                let alone = matches!(
-                    report,
-                    Report::IdentityUnusable { .. }
-                        | Report::Expired { .. }
-                        | Report::TrialFailed { .. }
-                );
+                let alone = match report {
+                    Report::IdentityUnusable { .. } | Report::Expired { .. } => true,
+                    // Where nothing is proved, a trial fails by the link's word alone.
+                    Report::TrialFailed { .. } => !self.settings.prove,
+                    _ => false,
+                };
                 assert!(self.cycle_open || alone, "a cycle ended twice: {report:?}");
                 self.cycle_open = false;
             }
